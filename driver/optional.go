@@ -1,0 +1,48 @@
+package driver
+
+import "context"
+
+// Sweeper is a store whose expired records have to be removed. Expired records are absent whether swept or not.
+type Sweeper interface {
+	// Sweep removes at most limit expired records of this store's namespace and nothing else, with the condition
+	// re-checked in the delete. It returns how many it removed; fewer than limit means that it is done for now.
+	Sweep(ctx context.Context, limit int) (removed int, err error)
+}
+
+// Lister is a store whose records can be listed, for people. The order is the store's own and stable.
+type Lister interface {
+	// List returns records for which q holds, and the cursor of the next page, empty at the end. Records come without
+	// their outcome's bytes. A record that changes while pages are read may be missed or seen twice.
+	List(ctx context.Context, q Query) (page []Record, next string, err error)
+}
+
+// Query selects records. Zero fields select all.
+type Query struct {
+	State     string   // running, in-doubt or done
+	KeyTag    *[8]byte // records of one key
+	Operation string
+	Cursor    string // where the last page ended
+	Limit     int    // Defaults to 100.
+}
+
+// Waiter is a store that can tell when a record may have changed.
+type Waiter interface {
+	// Wait returns when the record may have changed, or when ctx ends. It is a hint: the caller reads the record anyway.
+	Wait(ctx context.Context, id ID) error
+}
+
+// As finds an optional interface in s or, for a wrapper with Unwrap() Store, in what it wraps.
+func As[T any](s Store) (T, bool) {
+	for s != nil {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		w, ok := s.(interface{ Unwrap() Store })
+		if !ok {
+			break
+		}
+		s = w.Unwrap()
+	}
+	var none T
+	return none, false
+}
