@@ -1,0 +1,37 @@
+# The commands of this project. Each works in every module of the tree; .ci/each says how they are found.
+
+SHELL      := bash
+.SHELLFLAGS := -euo pipefail -c
+FUZZTIME   ?= 5s
+LINTER     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+.PHONY: help quick test lint fuzz bench fmt tidy
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+
+quick: ## Test the core: no servers, seconds
+	go test ./...
+
+test: ## Run every test of every module with -race; a skipped test is a failure
+	.ci/need
+	go build -o bin/noskip ./internal/noskip
+	.ci/each bash -o pipefail -c 'go test -race -json ./... | $(CURDIR)/bin/noskip'
+
+lint: ## Check formatting, go vet and all linters
+	.ci/formatted
+	.ci/each go vet ./...
+	.ci/each $(LINTER) run ./...
+
+fuzz: ## Run each fuzz target for FUZZTIME (5s)
+	FUZZTIME=$(FUZZTIME) .ci/each $(CURDIR)/.ci/fuzz
+
+bench: ## Run the Go benchmarks of every module
+	.ci/each go test -run '^$$' -bench . -benchmem ./...
+
+fmt: ## Format all code
+	gofmt -w .
+
+tidy: ## Tidy every go.mod
+	.ci/each go mod tidy

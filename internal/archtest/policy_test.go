@@ -1,0 +1,56 @@
+package archtest
+
+// rule is what the files of a package may import of ours. Packages are directories, "." is the root, and "x/..." is x
+// with all below it. Importing what lies in the same rule's tree is always allowed.
+type rule struct {
+	pkg string
+	may []string
+	not []string // of the standard library, for files that are not tests
+}
+
+// Arrows point down only: a package may import what stands in its line, and a package without a line must not exist.
+// To change an arrow, change it here first, and say in the commit what it is for.
+var policy = []rule{
+	// The engine. It talks to a store through driver and to the world through nobody, so that a user of Do links no
+	// network code and every test of it can run in a bubble of testing/synctest.
+	{pkg: ".", may: []string{"driver", "internal/canonjson"}, not: []string{"net", "net/http", "database/sql", "os"}},
+
+	// The contract. Authors of stores import this and nothing else.
+	{pkg: "driver"},
+	{pkg: "memstore", may: []string{"driver"}},
+	{pkg: "storetest", may: []string{"driver"}},
+
+	// Doors. They know the root only: an adapter that reads records would decide what a record means a second time.
+	{pkg: "oncehttp", may: []string{"."}},
+	// A kit for the tests of users, who may have another implementation of idempotency.
+	{pkg: "oncetest"},
+
+	// Leaves.
+	{pkg: "internal/archtest"},
+	{pkg: "internal/canonjson"},
+	{pkg: "internal/check"},
+	{pkg: "internal/noskip"},
+	{pkg: "internal/testsvc"},
+
+	// Stores are modules of their own. Those with DoTx know the root, for the attempt.
+	{pkg: "diskstore/...", may: []string{"driver"}},
+	{pkg: "redisstore/...", may: []string{"driver"}},
+	{pkg: "pgstore/...", may: []string{".", "driver"}},
+	{pkg: "mysqlstore/...", may: []string{".", "driver"}},
+
+	// The binary is built from what everybody can import.
+	{pkg: "cmd/onceward/...", may: []string{
+		".", "driver", "memstore", "oncehttp", "diskstore", "redisstore", "pgstore", "mysqlstore",
+	}},
+
+	// Never released.
+	{pkg: "bench/...", may: []string{"..."}},
+	{pkg: "examples/...", may: []string{"..."}},
+	{pkg: "proof/...", may: []string{"..."}},
+}
+
+// forTests is what every test file may import besides.
+var forTests = []string{"internal/check", "internal/testsvc", "memstore", "storetest", "oncetest"}
+
+// drawers are names that say nothing about what is inside, so that everything ends up there.
+var drawers = []string{"util", "utils", "common", "types", "helpers", "pkg", "middleware"}
