@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -10,6 +11,12 @@ var (
 	// ErrUnavailable means refused: the store is down, full, or holds a record that it cannot read, and nothing was
 	// written. Any error but ErrUnavailable and [ErrLost] means that the outcome of the call is unknown.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrFull is the ErrUnavailable of a store that has no room for new keys. Replays and running keys still work, so it
+	// says nothing about the store's health.
+	ErrFull = fmt.Errorf("%w: store full", ErrUnavailable)
+	// ErrUndecodable is the ErrUnavailable of one record that cannot be read: an unknown version, a broken digest. Such a
+	// key is never treated as absent, and the other keys are not affected.
+	ErrUndecodable = fmt.Errorf("%w: record cannot be read", ErrUnavailable)
 	// ErrLost means that the record is not the caller's (any more): another owner took over, an operator resolved it,
 	// or it is gone. The call changed nothing.
 	ErrLost = errors.New("lost: the key is not this owner's any more")

@@ -1,0 +1,118 @@
+package onceward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+)
+
+var errClosed = errors.New("the guard is closed")
+
+// backlog is the guard's work in the background: outcomes and releases that the store has not taken yet, and the sweeper.
+type backlog struct {
+	closing context.Context // ends when no more callers come
+	close1  context.CancelFunc
+	ctx     context.Context // ends when Close stops waiting; jobs live no longer
+	abandon context.CancelFunc
+
+	mu   sync.Mutex
+	owed int           // jobs that Close waits for
+	paid chan struct{} // closed when owed falls to zero; nil while nobody waits
+	jobs sync.WaitGroup
+}
+
+func (b *backlog) init() {
+	b.closing, b.close1 = context.WithCancel(context.Background())
+	b.ctx, b.abandon = context.WithCancel(context.Background())
+}
+
+func (b *backlog) closed() bool { return b.closing.Err() != nil }
+
+// run starts work that ends as soon as the guard closes.
+func (b *backlog) run(job func(ctx context.Context)) {
+	b.jobs.Go(func() { job(b.closing) })
+}
+
+// owe starts work that Close waits for.
+func (b *backlog) owe(job func(ctx context.Context)) {
+	b.mu.Lock()
+	b.owed++
+	b.mu.Unlock()
+	go func() {
+		defer b.settle()
+		job(b.ctx)
+	}()
+}
+
+func (b *backlog) settle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owed--
+	if b.owed == 0 && b.paid != nil {
+		close(b.paid)
+		b.paid = nil
+	}
+}
+
+// close ends the guard's own work, waits for what is owed, and gives up on the rest when ctx ends.
+func (b *backlog) close(ctx context.Context) error {
+	b.close1()
+	b.jobs.Wait()
+	for {
+		paid, owed := b.payday()
+		if owed == 0 {
+			return nil
+		}
+		select {
+		case <-paid:
+		case <-ctx.Done():
+			b.abandon()
+			return fmt.Errorf("onceward: closed with %d outcomes not stored; their keys will be in doubt, or run again: %w",
+				owed, context.Cause(ctx))
+		}
+	}
+}
+
+func (b *backlog) payday() (<-chan struct{}, int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.owed > 0 && b.paid == nil {
+		b.paid = make(chan struct{})
+	}
+	return b.paid, b.owed
+}
+
+// insist repeats a call of the store until it succeeds, is lost, or ctx ends. It returns the last error.
+func insist(ctx context.Context, call func(context.Context) error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := call(ctx)
+		if err == nil || errors.Is(err, driver.ErrLost) || !sleep(ctx, jitter(pause)) {
+			return err
+		}
+	}
+}
+
+// sleep reports whether it slept d; false means that ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// jitter is d, give or take a tenth, so that many attempts that began together do not go on together.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}

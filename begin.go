@@ -1,0 +1,179 @@
+package onceward
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+)
+
+// Begin asks for a key. It returns an attempt to run, which the caller must end with one of its methods; or an attempt
+// that holds the outcome of an earlier one ([Attempt.Outcome]); or a [RefusedError]. An empty part of the key or a wrong
+// policy is another error.
+//
+// Policy may be nil. Input is what makes two requests the same; requests with one key and another input are refused. Also
+// holds fingerprints of the same input by other algorithms, for the time in which stored records still carry those.
+//
+// The attempt outlives ctx, unless the policy says FollowCaller. If ctx has ended by the time the key is granted, the key
+// is released and nothing runs.
+func (g *Guard) Begin(
+	ctx context.Context, key Key, policy *Policy, input Fingerprint, also ...Fingerprint,
+) (*Attempt, error) {
+	if err := key.validate(); err != nil {
+		return nil, err
+	}
+	p := g.opts.Policy
+	if policy != nil {
+		p = policy.over(p)
+		if err := p.validate(); err != nil {
+			return nil, err
+		}
+	}
+	a := &Attempt{guard: g, id: key.ID(), policy: p, labels: key.labels()}
+	a.values = values{ctx, a}
+	_, _ = rand.Read(a.owner[:]) // never fails: crypto/rand ends the program instead
+	claim := driver.Claim{
+		Owner: a.owner, Fingerprint: input, Also: also,
+		OnCrash: p.OnCrash, MaxAttempts: p.MaxAttempts, MaxExecution: p.MaxExecution,
+		Lease: p.Lease, Retain: p.Retention, DoubtRetain: p.DoubtRetention,
+		Labels: a.labels, Note: driver.Note{Node: g.opts.Node},
+	}
+	err := g.begin(ctx, a, &claim)
+	if err == nil {
+		return a, nil
+	}
+	return a.refuse(ctx, err)
+}
+
+// begin asks until there is a verdict to act on, or the waiting is over.
+func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) error {
+	if g.backlog.closed() {
+		return unavailable(errClosed)
+	}
+	if err := g.checkIdentity(ctx); err != nil {
+		return unavailable(err)
+	}
+	until := time.Now().Add(a.policy.Wait)
+	for {
+		grant, sent, err := g.acquire(ctx, a.id, claim)
+		if err != nil {
+			return err
+		}
+		if grant.Verdict == driver.Acquired && ctx.Err() == nil {
+			a.start(ctx, &grant.Record, sent)
+			return nil
+		}
+		if grant.Verdict == driver.Acquired {
+			g.undo(a.id, a.owner)
+			return unavailable(context.Cause(ctx))
+		}
+		if grant.Verdict != driver.Running || a.policy.Wait == 0 {
+			return a.settle(ctx, &grant)
+		}
+		again, err := g.rooms.wait(ctx, a.id, until, &grant)
+		if err != nil {
+			return unavailable(err)
+		}
+		if !again {
+			if grant.Verdict == driver.Done && !claim.Matches(grant.Record.Fingerprint) {
+				grant.Verdict = driver.Mismatch
+			}
+			return a.settle(ctx, &grant)
+		}
+	}
+}
+
+// settle makes a replay or a refusal of a verdict that grants nothing.
+func (a *Attempt) settle(ctx context.Context, grant *driver.Grant) error {
+	refused := &RefusedError{Record: grant.Record}
+	switch grant.Verdict {
+	case driver.Done:
+		out := grant.Record.Outcome
+		if out.Kind == driver.Answer {
+			a.replay(&grant.Record)
+			a.trace(ctx, Trace{Step: "replayed", Kind: out.Kind, Size: len(out.Bytes)})
+			return nil
+		}
+		refused.Reason = ErrNotStored
+	case driver.Mismatch:
+		refused.Reason = ErrKeyReused
+	case driver.Running:
+		refused.Reason, refused.RetryAfter = ErrInProgress, time.Second
+	case driver.InDoubt:
+		refused.Reason = ErrInDoubt
+	default:
+		return unavailable(fmt.Errorf("the store answered an Acquire with verdict %q", grant.Verdict))
+	}
+	return refused
+}
+
+// acquire asks the store once and, when its answer is unknown, again as the same owner: an Acquire whose reply was lost is
+// then granted again. It also returns when the answered call was sent.
+func (g *Guard) acquire(
+	ctx context.Context, id driver.ID, claim *driver.Claim,
+) (grant driver.Grant, sent time.Time, err error) {
+	begun, unknown := time.Now(), false
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		if err = g.breaker.allow(); err != nil {
+			break
+		}
+		call := g.call(ctx, "acquire")
+		grant, err = g.store.Acquire(call, id, *claim)
+		g.judge(ctx, call.end(err))
+		if err == nil {
+			return grant, call.sent, nil
+		}
+		if errors.Is(err, driver.ErrUnavailable) {
+			break
+		}
+		unknown = true
+		if time.Since(begun)+pause > g.opts.BeginTimeout || !sleep(ctx, jitter(pause)) {
+			break
+		}
+	}
+	if unknown {
+		g.undo(id, claim.Owner)
+	}
+	return grant, time.Time{}, unavailable(err)
+}
+
+// undo releases what an Acquire may have taken, in the background until it lands. The residue that it leaves refuses the
+// Acquire should it arrive later still.
+func (g *Guard) undo(id driver.ID, owner driver.Owner) {
+	note := driver.Note{Reason: "the caller got no answer to its Begin", Node: g.opts.Node}
+	g.backlog.owe(func(ctx context.Context) {
+		err := insist(ctx, func(ctx context.Context) error { return g.release(ctx, id, owner, note) })
+		g.trace(ctx, Trace{Step: "begin-undone", ID: id, Err: err})
+	})
+}
+
+func (g *Guard) release(ctx context.Context, id driver.ID, owner driver.Owner, note driver.Note) error {
+	call := g.call(ctx, "release")
+	err := call.end(g.store.Release(call, id, owner, note))
+	if err == nil {
+		g.answered(ctx)
+		g.rooms.changed(id)
+	}
+	return err
+}
+
+// refuse decides about a refusal: it stands, or the policy fails open and the store could not be asked. A record
+// that cannot be read is not a reason to run: it says that there was an attempt.
+func (a *Attempt) refuse(ctx context.Context, err error) (*Attempt, error) {
+	open := a.policy.FailOpen && errors.Is(err, ErrUnavailable) && !errors.Is(err, driver.ErrUndecodable) &&
+		!errors.Is(err, errIdentity) && ctx.Err() == nil
+	if open {
+		a.open = true
+		a.enter(ctx)
+		a.trace(ctx, Trace{Step: "unprotected", Err: err})
+		return a, nil
+	}
+	refused := &RefusedError{}
+	if errors.As(err, &refused) {
+		a.trace(ctx, Trace{Step: "refused", Reason: refused.Reason.Error(), Err: refused.Cause})
+	}
+	return nil, err
+}

@@ -1,0 +1,152 @@
+package onceward
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// handlerFailed is the stored message of an operation that panicked. What it panicked with stays inside.
+const handlerFailed = "handler-failed: the operation panicked"
+
+// Do runs fn once for the key and gives everyone who asks the same result, as JSON keeps it: the first caller, too, gets
+// what a replay would decode. Input is what makes two requests the same, compared as JSON by value.
+//
+// An error of fn is stored and replayed as a [StoredError] under [Hold], and releases the key under [Rerun]; [Final] and
+// [Retryable] say otherwise. A context error leaves the key in doubt. A panic is stored or released like an error, and
+// goes on. A result that cannot be encoded is returned with an error that is ErrNotStored; retries get that error too. A
+// stored result that was made as another type is an error. In none of these cases fn runs again by itself.
+//
+// Do returns a [RefusedError] when fn did not run and there is no result to replay. fn runs in the caller's goroutine
+// with a context from which [FromContext] finds the attempt; ctx only bounds how long Do asks and waits for the key,
+// unless the policy says FollowCaller.
+func Do[In, Out any](
+	ctx context.Context, g *Guard, key Key, input In, fn func(ctx context.Context) (Out, error),
+) (Out, error) {
+	var none Out
+	doc, err := json.Marshal(input)
+	if err != nil {
+		return none, fmt.Errorf("onceward: the input of %q cannot be encoded, so retries could not be compared: %w", key.Operation, err)
+	}
+	fingerprint, err := FingerprintJSON(doc)
+	if err != nil {
+		return none, err
+	}
+	a, err := g.Begin(ctx, key, nil, fingerprint)
+	if err != nil {
+		return none, err
+	}
+	if stored, ok := a.Outcome(); ok {
+		return decode[Out](stored, true)
+	}
+	out, err := run(a, fn)
+	if err != nil {
+		return failed[Out](a, err)
+	}
+	stored, err := encode(out)
+	if err != nil {
+		return out, a.notEncoded(err)
+	}
+	return conclude[Out](a, stored)
+}
+
+// run calls fn and stores or releases a panic or Goexit, which then goes on by itself.
+func run[Out any](a *Attempt, fn func(context.Context) (Out, error)) (out Out, err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// The guard has traced what went wrong here; the panic is the error that the caller sees.
+		if a.policy.OnCrash == Hold {
+			_ = a.Complete(encodeError(handlerFailed))
+		} else {
+			_ = a.Release(handlerFailed)
+		}
+	}()
+	out, err = fn(a.Context())
+	returned = true
+	return out, err
+}
+
+// conclude stores what was encoded and decodes it again, or what is stored in its place.
+func conclude[Out any](a *Attempt, stored []byte) (Out, error) {
+	err := a.Complete(stored)
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return decode[Out](stored, false)
+	}
+	if instead, ok := a.Outcome(); ok {
+		return decode[Out](instead, true)
+	}
+	var none Out
+	return none, err
+}
+
+// failed ends the attempt whose function returned err, and returns what the caller gets.
+func failed[Out any](a *Attempt, err error) (none Out, _ error) {
+	var word *ending
+	said := errors.As(err, &word)
+	switch {
+	case !said && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		_ = a.Doubt("the operation ended with: " + err.Error()) // in doubt either way
+		return none, &RefusedError{Reason: ErrInDoubt, Cause: err}
+	case said && !word.final, !said && a.policy.OnCrash == Rerun:
+		if lost := a.Release("the operation returned an error"); errors.Is(lost, ErrLeaseLost) {
+			return none, errors.Join(lost, err)
+		}
+		return none, err
+	default:
+		return conclude[Out](a, encodeError(err.Error()))
+	}
+}
+
+func (a *Attempt) notEncoded(cause error) error {
+	cause = fmt.Errorf("the result cannot be encoded: %w", cause)
+	if err := a.Tombstone([]byte(cause.Error())); err != nil && !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return &RefusedError{Reason: ErrNotStored, Cause: cause}
+}
+
+// stored is how Do keeps a result. Type guards against decoding one type as another, which JSON would often allow.
+type stored struct {
+	Type  string          `json:"type,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
+	Error *string         `json:"error,omitempty"`
+}
+
+func encode[Out any](out Out) ([]byte, error) {
+	value, err := json.Marshal(out)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(stored{Type: reflect.TypeFor[Out]().String(), Value: value})
+}
+
+func encodeError(message string) []byte {
+	text, _ := json.Marshal(stored{Error: &message}) // a string always encodes
+	return text
+}
+
+func decode[Out any](data []byte, replayed bool) (out Out, err error) {
+	var s stored
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		return out, fmt.Errorf("onceward: the stored outcome is not one of Do's; it was not run again: %w", err)
+	}
+	if s.Error != nil {
+		return out, &StoredError{Message: *s.Error, Replayed: replayed}
+	}
+	if want := reflect.TypeFor[Out]().String(); s.Type != want {
+		return out, fmt.Errorf("onceward: the stored result is a %s and the caller wants a %s; it was not run again: "+
+			"read it as the type it was made as, or wait for its retention to end", s.Type, want)
+	}
+	if err := json.Unmarshal(s.Value, &out); err != nil {
+		return out, fmt.Errorf("onceward: the stored result cannot be decoded; it was not run again: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,115 @@
+package onceward
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+)
+
+// What happens to a key whose owner died.
+const (
+	// Hold never runs again what may have happened: the key is in doubt until somebody resolves it.
+	Hold = driver.Hold
+	// Rerun lets the next caller run it again after the lease. For operations that are safe to repeat.
+	Rerun = driver.Rerun
+)
+
+// Policy says how an operation is kept. A zero field takes the guard's, and the guard's zero field the default.
+type Policy struct {
+	// OnCrash says what happens to a key whose owner died. Defaults to Hold.
+	OnCrash driver.OnCrash
+	// MaxAttempts ends rerunning: after so many attempts without an outcome the key is in doubt. Defaults to 5.
+	MaxAttempts int
+	// Lease is how long an attempt holds the key without a sign of life; it shows three in that time. Defaults to 30 s.
+	Lease time.Duration
+	// MaxExecution is how long an attempt may run. After it the attempt's context is cancelled and the key is in doubt.
+	// Defaults to 10 min.
+	MaxExecution time.Duration
+	// Retention is how long an outcome is kept. A retry that comes later runs anew. Defaults to 24 h.
+	Retention time.Duration
+	// DoubtRetention is how long a running or in-doubt record is kept after the last sign of life. Defaults to 30 days.
+	DoubtRetention time.Duration
+	// Wait is how long a duplicate waits for the running attempt before it is refused. Defaults to 0: no waiting.
+	Wait time.Duration
+	// FollowCaller cancels the attempt's context when the caller's is cancelled. Defaults to false: a client that leaves
+	// does not stop what it asked for, and its retry finds the answer.
+	FollowCaller bool
+	// FailOpen runs unprotected when the store cannot be asked. Defaults to false: nothing is run.
+	FailOpen bool
+}
+
+// over fills p's zero fields from base.
+func (p Policy) over(base Policy) Policy {
+	fill(&p.OnCrash, base.OnCrash)
+	fill(&p.MaxAttempts, base.MaxAttempts)
+	fill(&p.Lease, base.Lease)
+	fill(&p.MaxExecution, base.MaxExecution)
+	fill(&p.Retention, base.Retention)
+	fill(&p.DoubtRetention, base.DoubtRetention)
+	fill(&p.Wait, base.Wait)
+	p.FollowCaller = p.FollowCaller || base.FollowCaller
+	p.FailOpen = p.FailOpen || base.FailOpen
+	return p
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func defaultPolicy() Policy {
+	const day = 24 * time.Hour
+	return Policy{
+		OnCrash:        Hold,
+		MaxAttempts:    5,
+		Lease:          30 * time.Second,
+		MaxExecution:   10 * time.Minute,
+		Retention:      day,
+		DoubtRetention: 30 * day,
+	}
+}
+
+// validate checks a policy without zero fields.
+func (p Policy) validate() error {
+	if p.OnCrash != Hold && p.OnCrash != Rerun {
+		return fmt.Errorf("onceward: Policy.OnCrash is %d: use Hold or Rerun", p.OnCrash)
+	}
+	if p.MaxAttempts < 0 {
+		return fmt.Errorf("onceward: Policy.MaxAttempts is %d: it must be positive", p.MaxAttempts)
+	}
+	err := positive("Policy.",
+		field{"Lease", p.Lease}, field{"MaxExecution", p.MaxExecution}, field{"Retention", p.Retention},
+		field{"DoubtRetention", p.DoubtRetention}, field{"Wait", p.Wait})
+	if err != nil {
+		return err
+	}
+	if p.Lease < time.Millisecond {
+		return fmt.Errorf("onceward: Policy.Lease is %v: stores count milliseconds, so it must be at least 1ms", p.Lease)
+	}
+	for _, f := range [...]field{{"Retention", p.Retention}, {"DoubtRetention", p.DoubtRetention}} {
+		if p.Lease > f.value {
+			return fmt.Errorf("onceward: Policy.Lease is %v and above Policy.%s, %v: the record would be gone before the lease; "+
+				"shorten the lease or lengthen the other", p.Lease, f.name, f.value)
+		}
+	}
+	return nil
+}
+
+type field struct {
+	name  string
+	value time.Duration
+}
+
+func positive(prefix string, fields ...field) error {
+	var errs []error
+	for _, f := range fields {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("onceward: %s%s is %v: it must not be negative", prefix, f.name, f.value))
+		}
+	}
+	return errors.Join(errs...)
+}
