@@ -43,7 +43,8 @@ type Attempt struct {
 
 // values is a context that never ends, and from which the attempt is found.
 type values struct {
-	context.Context
+	context.Context //nolint:containedctx // it is wrapped, as the context package wraps its own
+
 	attempt *Attempt
 }
 
@@ -66,9 +67,10 @@ func FromContext(ctx context.Context) (*Attempt, bool) {
 	return a, ok
 }
 
-// start makes a a running attempt.
+// start turns a into a running attempt.
 func (a *Attempt) start(ctx context.Context, r *driver.Record, sent time.Time) {
 	a.fence, a.number, a.sent = r.Fence, r.Attempt, sent
+	a.policy.OnCrash, a.policy.MaxExecution = r.OnCrash, r.MaxExecution // a take-over keeps those of the first Begin
 	a.enter(ctx)
 	a.keepAlive()
 	step := "acquired"
@@ -88,7 +90,7 @@ func (a *Attempt) enter(caller context.Context) {
 	a.ctx, a.cancel = context.WithCancelCause(parent)
 }
 
-// replay makes a the replay of a done record.
+// replay turns a into the replay of a done record.
 func (a *Attempt) replay(r *driver.Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,6 +119,9 @@ func (a *Attempt) Fence() uint64 { return a.fence }
 
 // Number counts the attempts of the key from 1. It is 0 if the attempt runs unprotected.
 func (a *Attempt) Number() int { return a.number }
+
+// OnCrash is what happens to the key if this process dies: as the policy said when the key was first acquired.
+func (a *Attempt) OnCrash() driver.OnCrash { return a.policy.OnCrash }
 
 // Retention is how long the answer is kept: what is left of it for a replay, all of it for an attempt that will complete.
 func (a *Attempt) Retention() time.Duration {

@@ -15,10 +15,10 @@ var errClosed = errors.New("the guard is closed")
 
 // backlog is the guard's work in the background: outcomes and releases that the store has not taken yet, and the sweeper.
 type backlog struct {
-	closing context.Context // ends when no more callers come
-	close1  context.CancelFunc
-	ctx     context.Context // ends when Close stops waiting; jobs live no longer
-	abandon context.CancelFunc
+	closing context.Context    //nolint:containedctx // ends when no more callers come
+	refuse  context.CancelFunc // ends closing
+	waited  context.Context    //nolint:containedctx // ends when Close stops waiting; jobs live no longer
+	abandon context.CancelFunc // ends waited
 
 	mu   sync.Mutex
 	owed int           // jobs that Close waits for
@@ -27,8 +27,8 @@ type backlog struct {
 }
 
 func (b *backlog) init() {
-	b.closing, b.close1 = context.WithCancel(context.Background())
-	b.ctx, b.abandon = context.WithCancel(context.Background())
+	b.closing, b.refuse = context.WithCancel(context.Background())
+	b.waited, b.abandon = context.WithCancel(context.Background())
 }
 
 func (b *backlog) closed() bool { return b.closing.Err() != nil }
@@ -45,7 +45,7 @@ func (b *backlog) owe(job func(ctx context.Context)) {
 	b.mu.Unlock()
 	go func() {
 		defer b.settle()
-		job(b.ctx)
+		job(b.waited)
 	}()
 }
 
@@ -61,7 +61,7 @@ func (b *backlog) settle() {
 
 // close ends the guard's own work, waits for what is owed, and gives up on the rest when ctx ends.
 func (b *backlog) close(ctx context.Context) error {
-	b.close1()
+	b.refuse()
 	b.jobs.Wait()
 	for {
 		paid, owed := b.payday()
@@ -114,5 +114,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // jitter is d, give or take a tenth, so that many attempts that began together do not go on together.
 func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // not a secret
 }

@@ -12,6 +12,7 @@ import (
 func BenchmarkGuard(b *testing.B) {
 	answer := make([]byte, 200)
 	setup := func(b *testing.B) (*onceward.Guard, func() onceward.Key) {
+		b.Helper()
 		g, err := onceward.New(memstore.New(nil), nil)
 		if err != nil {
 			b.Fatal(err)

@@ -12,7 +12,8 @@ import (
 // call is one call of the store and its context: the caller's, bounded by StoreTimeout. Most calls end without anybody
 // waiting for that bound, so its timer is made only when the store asks for Done.
 type call struct {
-	context.Context
+	context.Context //nolint:containedctx // it is wrapped, as the context package wraps its own
+
 	guard    *Guard
 	verb     string
 	sent     time.Time

@@ -127,7 +127,7 @@ func encode[Out any](out Out) ([]byte, error) {
 }
 
 func encodeError(message string) []byte {
-	text, _ := json.Marshal(stored{Error: &message}) // a string always encodes
+	text, _ := json.Marshal(stored{Error: &message}) //nolint:errchkjson // a string always encodes
 	return text
 }
 

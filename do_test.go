@@ -137,16 +137,16 @@ func TestPanicsAreStoredOrReleasedAndGoOn(t *testing.T) {
 	} {
 		g := newGuard(t, memstore.New(nil), &onceward.Options{Policy: c.policy})
 		runs := 0
-		call := func(leave func()) (err error, panicked any) { //nolint:revive // the panic is the second result
+		call := func(leave func()) (panicked any, err error) {
 			defer func() { panicked = recover() }()
 			_, err = onceward.Do(context.Background(), g, payment, "", func(context.Context) (int, error) {
 				runs++
 				leave()
 				return 0, nil
 			})
-			return err, nil
+			return nil, err
 		}
-		_, panicked := call(func() { panic("out of cheese") })
+		panicked, _ := call(func() { panic("out of cheese") })
 		check.Equal(t, panicked, any("out of cheese"), "panic of the first call under %v", c.policy.OnCrash)
 		left := make(chan struct{})
 		go func() { // Goexit ends its goroutine, so it needs one of its own
@@ -154,7 +154,7 @@ func TestPanicsAreStoredOrReleasedAndGoOn(t *testing.T) {
 			_, _ = call(runtime.Goexit)
 		}()
 		<-left
-		err, _ := call(func() {})
+		_, err := call(func() {})
 		var kept *onceward.StoredError
 		check.Equal(t, errors.As(err, &kept), c.runs == 1, "is stored: %v", err)
 		check.Equal(t, runs, c.runs, "runs under %v", c.policy.OnCrash)

@@ -32,7 +32,7 @@ func ExampleDo() {
 	if err != nil {
 		panic(err)
 	}
-	defer guard.Close(ctx) //nolint:errcheck // nothing is left to do about it
+	defer guard.Close(ctx) // waits for outcomes that are still being stored
 
 	order := Order{ID: "4711", Amount: 12}
 	key := onceward.Key{Scope: "customer 7", Operation: "charge", Value: order.ID}

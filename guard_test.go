@@ -44,12 +44,18 @@ func begin(t *testing.T, g *onceward.Guard, policy *onceward.Policy) *onceward.A
 	return a
 }
 
-func refused(t *testing.T, g *onceward.Guard, reason error) *onceward.RefusedError {
+func refused(t *testing.T, g *onceward.Guard, reason error) {
+	t.Helper()
+	r := refusal(t, g)
+	check.ErrorIs(t, r, reason, "Begin of a duplicate")
+}
+
+// refusal returns why a duplicate may not run.
+func refusal(t *testing.T, g *onceward.Guard) *onceward.RefusedError {
 	t.Helper()
 	_, err := g.Begin(context.Background(), payment, nil, amount)
-	check.ErrorIs(t, err, reason, "Begin of a duplicate")
 	var refused *onceward.RefusedError
-	check.True(t, errors.As(err, &refused), "not a RefusedError: %v", err)
+	check.True(t, errors.As(err, &refused), "a duplicate got %v, which is not a RefusedError", err)
 	return refused
 }
 
@@ -171,7 +177,8 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 func TestTombstoneRefusesRetries(t *testing.T) {
 	g := newGuard(t, memstore.New(nil), nil)
 	check.NoError(t, begin(t, g, nil).Tombstone([]byte("201, 3 GiB")), "Tombstone")
-	r := refused(t, g, onceward.ErrNotStored)
+	r := refusal(t, g)
+	check.ErrorIs(t, r, onceward.ErrNotStored, "Begin of a duplicate")
 	check.Equal(t, string(r.Record.Outcome.Bytes), "201, 3 GiB", "summary")
 	check.Equal(t, r.RetryAfter, 0, "RetryAfter of what no retry can change")
 }
@@ -189,7 +196,8 @@ func TestDoubtIsToldAtOnceAndResolved(t *testing.T) {
 	ctx := context.Background()
 	g := newGuard(t, memstore.New(nil), nil)
 	check.NoError(t, begin(t, g, nil).Doubt("upstream broke off"), "Doubt")
-	doubt := refused(t, g, onceward.ErrInDoubt)
+	doubt := refusal(t, g)
+	check.ErrorIs(t, doubt, onceward.ErrInDoubt, "Begin of a duplicate")
 	check.Equal(t, doubt.RetryAfter, 0, "RetryAfter of a doubt")
 	check.Equal(t, doubt.Record.Note.Reason, "upstream broke off", "reason")
 

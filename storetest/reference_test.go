@@ -1,0 +1,159 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+)
+
+// reference is the plainest store there is: one mutex around every transition. With a flaw it breaks one promise.
+type reference struct {
+	flaw flaw
+	room int           // how many records fit; 0 is no bound
+	quit chan struct{} // ends what LeaksGoroutine leaves behind
+
+	mu      sync.Mutex
+	entries map[driver.ID]*entry
+	foreign map[string]string // somebody else's data
+	journal *journal          // nil when nothing has to survive
+}
+
+// journal makes writes durable some time after they were made.
+type journal struct {
+	writes, synced int // how many have been made, and how many of them are durable
+	durable        map[driver.ID]*entry
+}
+
+const syncTime = 5 * time.Millisecond
+
+// entry is a record or, when it is absent, a residue.
+type entry struct {
+	driver.Record              // without its durations
+	owner         driver.Owner // zero once it was resolved
+	began         time.Time
+	leaseEnd      time.Time
+	expires       time.Time
+	lease         time.Duration
+	retain        time.Duration
+	doubtRetain   time.Duration
+}
+
+func newReference(f flaw) *reference {
+	return &reference{flaw: f, entries: make(map[driver.ID]*entry), foreign: map[string]string{"session:42": "theirs"}}
+}
+
+func newJournaled(f flaw) *reference {
+	s := newReference(f)
+	s.journal = &journal{durable: make(map[driver.ID]*entry)}
+	return s
+}
+
+// crash returns the store as it comes up after a power cut.
+func (s *reference) crash() *reference {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	up := newJournaled(s.flaw)
+	up.quit = s.quit
+	up.entries, up.journal.durable = snapshot(s.journal.durable), s.journal.durable
+	return up
+}
+
+func snapshot(entries map[driver.ID]*entry) map[driver.ID]*entry {
+	copied := maps.Clone(entries)
+	for id, e := range copied {
+		other := *e
+		copied[id] = &other
+	}
+	return copied
+}
+
+// call is where every verb passes: f is one transition under the mutex.
+func (s *reference) call(ctx context.Context, f func(now time.Time) error) error {
+	if ctx.Err() != nil {
+		switch s.flaw {
+		case IgnoresContext:
+			time.Sleep(time.Hour)
+		case UnavailableAfterWrite:
+			_ = s.transition(f)
+			return driver.ErrUnavailable
+		case HalfStep:
+		default:
+			return fmt.Errorf("%w: %w", driver.ErrUnavailable, ctx.Err())
+		}
+	}
+	if s.flaw == LeaksGoroutine {
+		go func() { <-s.quit }()
+	}
+	return s.transition(f)
+}
+
+func (s *reference) transition(f func(now time.Time) error) error {
+	s.mu.Lock()
+	writes := s.written()
+	err := f(time.Now())
+	wrote := s.written() != writes
+	ticket, content := 0, map[driver.ID]*entry(nil)
+	if s.journal != nil {
+		ticket, content = s.journal.writes, snapshot(s.entries)
+	}
+	s.mu.Unlock()
+	unsynced := s.flaw == AnswersUnsynced || s.flaw == ReadUnsynced && !wrote
+	if s.journal != nil && !unsynced {
+		s.sync(ticket, content)
+	}
+	return err
+}
+
+func (s *reference) written() int {
+	if s.journal == nil {
+		return 0
+	}
+	return s.journal.writes
+}
+
+// sync returns when what the caller saw is durable.
+func (s *reference) sync(ticket int, content map[driver.ID]*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ticket <= s.journal.synced {
+		return
+	}
+	s.mu.Unlock()
+	time.Sleep(syncTime)
+	s.mu.Lock()
+	if ticket > s.journal.synced {
+		s.journal.synced, s.journal.durable = ticket, content
+	}
+}
+
+// put stores an entry that replaces what was there.
+func (s *reference) put(e *entry) {
+	s.entries[e.ID] = e
+	if s.journal != nil {
+		s.journal.writes++
+	}
+}
+
+// live returns a copy of what is there, or nil.
+func (s *reference) live(id driver.ID, now time.Time) *entry {
+	e := s.entries[id]
+	if e == nil || !now.Before(e.expires) {
+		return nil
+	}
+	copied := *e
+	return &copied
+}
+
+func (s *reference) full(now time.Time) bool {
+	live := 0
+	for _, e := range s.entries {
+		if now.Before(e.expires) {
+			live++
+		}
+	}
+	return s.room > 0 && live >= s.room
+}

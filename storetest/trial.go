@@ -1,0 +1,241 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing/synctest"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+)
+
+// reporter is what a rule needs of a test. It is less than testing.TB, so that what is found in a store that is broken
+// on purpose can be collected instead.
+type reporter interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	FailNow()
+	Cleanup(f func())
+}
+
+// trial is one rule being checked against a store of its own.
+type trial struct {
+	reporter
+	rule  rule
+	opts  *Options
+	store driver.Store
+	open  func() driver.Store
+	// The hooks of Options, bound to the test; nil where there is none.
+	full    func(records int) driver.Store
+	crash   func(s driver.Store) driver.Store
+	foreign func(s driver.Store) (intact func() error)
+}
+
+// fatalf ends the rule: the broken promise, then what was seen.
+func (t *trial) fatalf(format string, args ...any) {
+	t.Helper()
+	t.Errorf("%s\nseen: %s", t.rule.promise(), fmt.Sprintf(format, args...))
+	t.FailNow()
+}
+
+func (t *trial) notApplicable(what, hook string) {
+	t.Helper()
+	t.Logf("not applicable: %s is not checked, because Options.%s is not set", what, hook)
+}
+
+// Durations. A short lease or retention is over after outlive; a long one is not over before the rule ends.
+
+func (t *trial) short() time.Duration { return t.opts.Unit }
+func (t *trial) long() time.Duration  { return 1000 * t.opts.Unit }
+func (t *trial) outlive()             { time.Sleep(t.opts.Unit + t.opts.Unit/2) }
+
+// slack is how far two readings of one clock may lie apart.
+func (t *trial) slack() time.Duration {
+	if t.opts.RealTime {
+		return t.opts.Unit / 4
+	}
+	return t.opts.Unit / 1000 // stores may let some fake time pass too
+}
+
+// settle returns when goroutines that were just started have come as far as they can without time passing. In real time
+// nobody knows, so rules that need more than luck look again instead.
+func (t *trial) settle() {
+	if !t.opts.RealTime {
+		synctest.Wait()
+	}
+}
+
+func newID() driver.ID       { return driver.ID([]byte(random(32))) }
+func newOwner() driver.Owner { return driver.Owner([]byte(random(16))) }
+
+// claim is the plainest one: hold, and nothing ends before the rule does.
+func (t *trial) claim() driver.Claim {
+	return driver.Claim{
+		Owner:        newOwner(),
+		Fingerprint:  driver.Fingerprint{Algorithm: "sha256", Sum: "the request"},
+		OnCrash:      driver.Hold,
+		MaxAttempts:  3,
+		MaxExecution: t.long(),
+		Lease:        t.long(),
+		Retain:       t.long(),
+		DoubtRetain:  t.long(),
+	}
+}
+
+// by is the same claim made by somebody else.
+func by(c driver.Claim) driver.Claim {
+	c.Owner = newOwner()
+	return c
+}
+
+func answer(text string) driver.Outcome {
+	return driver.Outcome{Kind: driver.Answer, Bytes: []byte(text)}
+}
+
+// The verbs, without what most rules do not need.
+
+func (t *trial) acquire(id driver.ID, c driver.Claim) driver.Grant {
+	t.Helper()
+	g, err := t.store.Acquire(context.Background(), id, c)
+	t.ok(err, "Acquire")
+	return g
+}
+
+// wants makes an Acquire that must get the verdict.
+func (t *trial) wants(want driver.Verdict, id driver.ID, c driver.Claim, what string, args ...any) driver.Grant {
+	t.Helper()
+	g := t.acquire(id, c)
+	if g.Verdict != want {
+		t.fatalf("%s: the verdict is %v, want %v", fmt.Sprintf(what, args...), g.Verdict, want)
+	}
+	return g
+}
+
+func (t *trial) extend(id driver.ID, o driver.Owner, lease time.Duration) error {
+	return t.store.Extend(context.Background(), id, o, driver.Extension{Lease: lease})
+}
+
+func (t *trial) complete(id driver.ID, o driver.Owner, out driver.Outcome) error {
+	return t.store.Complete(context.Background(), id, o, out)
+}
+
+func (t *trial) release(id driver.ID, o driver.Owner) error {
+	return t.store.Release(context.Background(), id, o, driver.Note{})
+}
+
+func (t *trial) resolve(id driver.ID, r driver.Resolution) error {
+	return t.store.Resolve(context.Background(), id, r)
+}
+
+func (t *trial) get(id driver.ID) driver.Record {
+	t.Helper()
+	return t.getFrom(t.store, id)
+}
+
+func (t *trial) getFrom(s driver.Store, id driver.ID) driver.Record {
+	t.Helper()
+	r, err := s.Get(context.Background(), id)
+	t.ok(err, "Get")
+	if r.Phase != driver.PhaseAbsent && r.ID != id {
+		t.fatalf("Get of %s returned the record of %s", id.Short(), r.ID.Short())
+	}
+	return r
+}
+
+// Judgements.
+
+func (t *trial) ok(err error, what string, args ...any) {
+	t.Helper()
+	if err != nil {
+		t.fatalf("%s failed: %v", fmt.Sprintf(what, args...), err)
+	}
+}
+
+func (t *trial) lost(err error, what string, args ...any) {
+	t.Helper()
+	if !errors.Is(err, driver.ErrLost) {
+		t.fatalf("%s returned %v, want ErrLost", fmt.Sprintf(what, args...), errorText(err))
+	}
+}
+
+func (t *trial) state(id driver.ID, want, what string, args ...any) driver.Record {
+	t.Helper()
+	r := t.get(id)
+	if r.State() != want {
+		t.fatalf("%s: the record is %s, want %s", fmt.Sprintf(what, args...), r.State(), want)
+	}
+	return r
+}
+
+func (t *trial) outcome(r driver.Record, want driver.Outcome, what string, args ...any) {
+	t.Helper()
+	if r.Phase != driver.PhaseDone || r.Outcome.Kind != want.Kind || !bytes.Equal(r.Outcome.Bytes, want.Bytes) {
+		t.fatalf("%s: the record is %s with %s, want done with %s",
+			fmt.Sprintf(what, args...), r.State(), show(r.Outcome), show(want))
+	}
+}
+
+// near checks a duration that was read after about elapsed had passed since it was want.
+func (t *trial) near(got, want time.Duration, what string, args ...any) {
+	t.Helper()
+	if d := got - want; d < -t.slack() || d > t.slack() {
+		t.fatalf("%s is %v, want %v", fmt.Sprintf(what, args...), got, want)
+	}
+}
+
+// unchanged makes calls that must leave the record as it is, but for the time that passes.
+func (t *trial) unchanged(id driver.ID, what string, calls func()) {
+	t.Helper()
+	before := t.get(id)
+	calls()
+	t.equal(t.get(id), before, "%s changed the record", what)
+}
+
+// equal compares two readings of one record.
+func (t *trial) equal(got, want driver.Record, what string, args ...any) {
+	t.Helper()
+	if diff := compare(got, want, t.slack()); diff != "" {
+		t.fatalf("%s: %s", fmt.Sprintf(what, args...), diff)
+	}
+}
+
+// compare says how two readings of one record differ, or nothing. Durations may differ by slack.
+func compare(got, want driver.Record, slack time.Duration) string {
+	for _, d := range []struct {
+		name      string
+		got, want *time.Duration
+	}{{"Lease", &got.Lease, &want.Lease}, {"Age", &got.Age, &want.Age}, {"Left", &got.Left, &want.Left}} {
+		// A lease that is over may stay at zero or go on below it.
+		over := d.name == "Lease" && *d.got <= 0 && *d.want <= 0
+		if diff := *d.got - *d.want; !over && (diff < -slack || diff > slack) {
+			return fmt.Sprintf("%s was %v, is %v", d.name, *d.want, *d.got)
+		}
+		*d.got, *d.want = 0, 0
+	}
+	if !bytes.Equal(got.Outcome.Bytes, want.Outcome.Bytes) {
+		return fmt.Sprintf("the outcome was %s, is %s", show(want.Outcome), show(got.Outcome))
+	}
+	got.Outcome.Bytes, want.Outcome.Bytes = nil, nil
+	if !reflect.DeepEqual(got, want) {
+		return fmt.Sprintf("it was\n\t%+v\nit is\n\t%+v", want, got)
+	}
+	return ""
+}
+
+func show(o driver.Outcome) string {
+	if len(o.Bytes) > 60 {
+		return fmt.Sprintf("%v %.60q… (%d bytes)", o.Kind, o.Bytes, len(o.Bytes))
+	}
+	return fmt.Sprintf("%v %q", o.Kind, o.Bytes)
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return "no error"
+	}
+	return err.Error()
+}
