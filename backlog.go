@@ -63,18 +63,17 @@ func (b *backlog) settle() {
 func (b *backlog) close(ctx context.Context) error {
 	b.refuse()
 	b.jobs.Wait()
-	for {
-		paid, owed := b.payday()
-		if owed == 0 {
-			return nil
-		}
-		select {
-		case <-paid:
-		case <-ctx.Done():
-			b.abandon()
-			return fmt.Errorf("onceward: closed with %d outcomes not stored; their keys will be in doubt, or run again: %w",
-				owed, context.Cause(ctx))
-		}
+	paid, owed := b.payday()
+	if owed == 0 {
+		return nil
+	}
+	select {
+	case <-paid:
+		return nil
+	case <-ctx.Done():
+		b.abandon()
+		return fmt.Errorf("onceward: closed with up to %d outcomes not stored; their keys will be in doubt, or run again: %w",
+			owed, context.Cause(ctx))
 	}
 }
 

@@ -25,12 +25,9 @@ func (g *Guard) Begin(
 	if err := key.validate(); err != nil {
 		return nil, err
 	}
-	p := g.opts.Policy
-	if policy != nil {
-		p = policy.over(p)
-		if err := p.validate(); err != nil {
-			return nil, err
-		}
+	p, err := g.Policy(policy)
+	if err != nil {
+		return nil, err
 	}
 	a := &Attempt{guard: g, id: key.ID(), policy: p, labels: key.labels()}
 	a.values = values{ctx, a}
@@ -41,11 +38,10 @@ func (g *Guard) Begin(
 		Lease: p.Lease, Retain: p.Retention, DoubtRetain: p.DoubtRetention,
 		Labels: a.labels, Note: driver.Note{Node: g.opts.Node},
 	}
-	err := g.begin(ctx, a, &claim)
-	if err == nil {
-		return a, nil
+	if err := g.begin(ctx, a, &claim); err != nil {
+		return a.refuse(ctx, err)
 	}
-	return a.refuse(ctx, err)
+	return a, nil
 }
 
 // begin asks until there is a verdict to act on, or the waiting is over.
@@ -155,7 +151,6 @@ func (g *Guard) release(ctx context.Context, id driver.ID, owner driver.Owner, n
 	err := call.end(g.store.Release(call, id, owner, note))
 	if err == nil {
 		g.answered(ctx)
-		g.rooms.changed(id)
 	}
 	return err
 }
@@ -163,9 +158,9 @@ func (g *Guard) release(ctx context.Context, id driver.ID, owner driver.Owner, n
 // refuse decides about a refusal: it stands, or the policy fails open and the store could not be asked. A record
 // that cannot be read is not a reason to run: it says that there was an attempt.
 func (a *Attempt) refuse(ctx context.Context, err error) (*Attempt, error) {
-	open := a.policy.FailOpen && errors.Is(err, ErrUnavailable) && !errors.Is(err, driver.ErrUndecodable) &&
-		!errors.Is(err, errIdentity) && ctx.Err() == nil
-	if open {
+	down := errors.Is(err, ErrUnavailable) && !errors.Is(err, driver.ErrUndecodable) &&
+		!errors.Is(err, errIdentity) && !errors.Is(err, errClosed)
+	if a.policy.FailOpen && down && ctx.Err() == nil {
 		a.open = true
 		a.enter(ctx)
 		a.trace(ctx, Trace{Step: "unprotected", Err: err})

@@ -55,9 +55,11 @@ func TestRefusalsAndCallersWhoLeftAreNoFailures(t *testing.T) {
 			refused(t, g, onceward.ErrInProgress)
 			_, err := g.Begin(context.Background(), payment, nil, other)
 			check.ErrorIs(t, err, onceward.ErrKeyReused, "Begin")
+		}
+		for range 10 {
 			f.Next(storetest.VerbAcquire, storetest.Delay(time.Hour))
 			ctx, leave := context.WithTimeout(context.Background(), time.Millisecond)
-			_, err = g.Begin(ctx, payment, nil, amount)
+			_, err := g.Begin(ctx, payment, nil, amount)
 			leave()
 			check.ErrorIs(t, err, onceward.ErrUnavailable, "Begin of a caller who left")
 		}
@@ -77,4 +79,35 @@ func TestAFullStoreDoesNotOpenTheBreaker(t *testing.T) {
 		check.ErrorIs(t, err, onceward.ErrUnavailable, "Begin of a new key")
 	}
 	replayed(t, g, "paid")
+}
+
+func TestFailuresInBetweenDoNotOpenTheBreaker(t *testing.T) {
+	var seen steps
+	faulty(t, onceward.Options{Trace: seen.trace}, func(t *testing.T, g *onceward.Guard, f *storetest.Faulty) {
+		for range 20 {
+			f.Next(storetest.VerbAcquire, storetest.Refuse)
+			refused(t, g, onceward.ErrUnavailable)
+			check.NoError(t, begin(t, g, nil).Release("next"), "Release")
+		}
+		check.Equal(t, seen.count("breaker-open"), 0, "openings")
+	})
+}
+
+func TestOneProbeAtATime(t *testing.T) {
+	faulty(t, onceward.Options{BreakerFailures: 1}, func(t *testing.T, g *onceward.Guard, f *storetest.Faulty) {
+		f.Next(storetest.VerbAcquire, storetest.Refuse)
+		refused(t, g, onceward.ErrUnavailable)
+		time.Sleep(time.Second)
+		gate := f.Hold(storetest.VerbAcquire)
+		probe := make(chan *onceward.Attempt)
+		go func() { probe <- begin(t, g, nil) }()
+		<-gate.Arrived()
+		calls := f.Calls(storetest.VerbAcquire)
+		for range 10 {
+			refused(t, g, onceward.ErrUnavailable)
+		}
+		check.Equal(t, f.Calls(storetest.VerbAcquire), calls, "calls while the probe is out")
+		gate.Open()
+		check.NoError(t, (<-probe).Complete(nil), "Complete of the probe")
+	})
 }

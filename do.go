@@ -1,7 +1,6 @@
 package onceward
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,9 +132,7 @@ func encodeError(message string) []byte {
 
 func decode[Out any](data []byte, replayed bool) (out Out, err error) {
 	var s stored
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&s); err != nil {
+	if err := json.Unmarshal(data, &s); err != nil {
 		return out, fmt.Errorf("onceward: the stored outcome is not one of Do's; it was not run again: %w", err)
 	}
 	if s.Error != nil {

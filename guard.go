@@ -54,6 +54,15 @@ func (g *Guard) With(store driver.Store) *Guard {
 	return with
 }
 
+// Policy returns p as Begin takes it: its zero fields filled from the guard's, or what is wrong with it. p may be nil.
+func (g *Guard) Policy(p *Policy) (Policy, error) {
+	if p == nil {
+		return g.opts.Policy, nil
+	}
+	full := p.over(g.opts.Policy)
+	return full, full.validate()
+}
+
 // Lookup reads what is known of a key, without asking for it. The record of an absent key has PhaseAbsent. An error is a
 // [RefusedError] with ErrUnavailable.
 func (g *Guard) Lookup(ctx context.Context, key Key) (driver.Record, error) {

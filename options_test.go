@@ -47,6 +47,12 @@ func TestAWrongPolicyRunsNothing(t *testing.T) {
 
 func TestAPolicyTakesItsZeroFieldsFromTheGuard(t *testing.T) {
 	g := newGuard(t, memstore.New(nil), &onceward.Options{Policy: onceward.Policy{OnCrash: onceward.Rerun, Retention: time.Hour}})
+	full, err := g.Policy(&onceward.Policy{MaxAttempts: 2})
+	check.NoError(t, err, "Policy")
+	check.Equal(t, full, onceward.Policy{
+		OnCrash: onceward.Rerun, MaxAttempts: 2, Lease: 30 * time.Second, MaxExecution: 10 * time.Minute,
+		Retention: time.Hour, DoubtRetention: 30 * 24 * time.Hour,
+	}, "policy")
 	a := begin(t, g, &onceward.Policy{MaxAttempts: 2})
 	check.Equal(t, a.Retention(), time.Hour, "retention")
 	record, err := g.Lookup(context.Background(), payment)

@@ -20,12 +20,13 @@ const (
 type Policy struct {
 	// OnCrash says what happens to a key whose owner died. Defaults to Hold.
 	OnCrash driver.OnCrash
-	// MaxAttempts ends rerunning: after so many attempts without an outcome the key is in doubt. Defaults to 5.
+	// MaxAttempts ends rerunning: after so many attempts that died the key is in doubt. A Release is an end, after which
+	// the count starts anew. Defaults to 5.
 	MaxAttempts int
 	// Lease is how long an attempt holds the key without a sign of life; it shows three in that time. Defaults to 30 s.
 	Lease time.Duration
-	// MaxExecution is how long an attempt may run. After it the attempt's context is cancelled and the key is in doubt.
-	// Defaults to 10 min.
+	// MaxExecution is how long an attempt may run. After it the attempt's context is cancelled; under Hold the key is in
+	// doubt at once, under Rerun the next caller runs when the lease is over. Defaults to 10 min.
 	MaxExecution time.Duration
 	// Retention is how long an outcome is kept. A retry that comes later runs anew. Defaults to 24 h.
 	Retention time.Duration
@@ -36,7 +37,7 @@ type Policy struct {
 	// FollowCaller cancels the attempt's context when the caller's is cancelled. Defaults to false: a client that leaves
 	// does not stop what it asked for, and its retry finds the answer.
 	FollowCaller bool
-	// FailOpen runs unprotected when the store cannot be asked. Defaults to false: nothing is run.
+	// FailOpen runs unprotected when the store cannot be asked, or is full. Defaults to false: nothing is run.
 	FailOpen bool
 }
 

@@ -114,11 +114,21 @@ func (r *rooms) changed(id driver.ID) {
 
 // watch polls the record for everyone in the room, ever more slowly, and sooner after a hint.
 func (r *rooms) watch(ctx context.Context, id driver.ID, in *room) {
+	if store, ok := driver.As[driver.Waiter](r.guard.store); ok {
+		go listen(ctx, store, id, in)
+	}
 	const slowest = time.Second
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, slowest) {
 		if !r.look(ctx, id, in) || !nap(ctx, in.hint, jitter(pause)) {
 			return
 		}
+	}
+}
+
+// listen turns what the store notices into hints. A store that fails to notice costs time only: the poll goes on.
+func listen(ctx context.Context, store driver.Waiter, id driver.ID, in *room) {
+	for store.Wait(ctx, id) == nil && ctx.Err() == nil {
+		offer(in.hint)
 	}
 }
 

@@ -142,8 +142,15 @@ func TestAWaiterWhoseClientLeftNeverRuns(t *testing.T) {
 }
 
 func TestTooManyWaitersAreRefusedAtOnce(t *testing.T) {
+	refusedAtOnce(t, onceward.Options{Waiters: 10}, 4*6-10)
+	refusedAtOnce(t, onceward.Options{WaitersPerKey: 4}, 4*(6-4))
+}
+
+// refusedAtOnce has six duplicates wait for each of four keys.
+func refusedAtOnce(t *testing.T, opts onceward.Options, want int32) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGuard(t, memstore.New(nil), &onceward.Options{Waiters: 10, WaitersPerKey: 4})
+		g := newGuard(t, memstore.New(nil), &opts)
 		begun := time.Now()
 		var attempts []*onceward.Attempt
 		var all sync.WaitGroup
@@ -164,10 +171,86 @@ func TestTooManyWaitersAreRefusedAtOnce(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		check.Equal(t, at0.Load(), 24-10, "duplicates refused at once")
+		check.Equal(t, at0.Load(), want, "duplicates refused at once")
 		for _, a := range attempts {
 			check.NoError(t, a.Complete(nil), "Complete")
 		}
 		all.Wait()
+	})
+}
+
+func TestWaitersAreToldAtOnceOfAnEndInTheirProcess(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, g *onceward.Guard, a *onceward.Attempt){
+		"released": func(t *testing.T, _ *onceward.Guard, a *onceward.Attempt) {
+			check.NoError(t, a.Release("rolled back"), "Release")
+		},
+		"resolved": func(t *testing.T, g *onceward.Guard, _ *onceward.Attempt) {
+			force := driver.Resolution{Fence: 1, Force: true}
+			check.NoError(t, g.Resolve(context.Background(), payment, force), "Resolve")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGuard(t, memstore.New(nil), nil)
+				first := begin(t, g, nil)
+				begun := time.Now()
+				go func() {
+					time.Sleep(time.Minute)
+					end(t, g, first)
+				}()
+				second := begin(t, g, waiting(time.Hour))
+				check.Equal(t, time.Since(begun), time.Minute, "waited")
+				check.NoError(t, second.Complete(nil), "Complete")
+			})
+		})
+	}
+}
+
+// While they wait, the key is released and another request takes it and completes: its answer is not theirs.
+func TestWaitersDoNotGetTheAnswerToAnotherRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(nil)
+		g, replica := newGuard(t, store, nil), newGuard(t, store, nil)
+		first := begin(t, g, nil)
+		go func() {
+			time.Sleep(time.Minute)
+			check.NoError(t, first.Release("rolled back"), "Release")
+			second, err := g.Begin(context.Background(), payment, nil, other)
+			check.NoError(t, err, "Begin of the other request")
+			check.NoError(t, second.Complete([]byte("not yours")), "Complete")
+		}()
+		_, err := replica.Begin(context.Background(), payment, waiting(time.Hour), amount)
+		check.ErrorIs(t, err, onceward.ErrKeyReused, "Begin of a waiter")
+	})
+}
+
+// noticing is a store that tells when a record has changed.
+type noticing struct {
+	driver.Store
+	changed chan struct{}
+}
+
+func (n *noticing) Wait(ctx context.Context, _ driver.ID) error {
+	select {
+	case <-n.changed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestAHintOfTheStoreWakesWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &noticing{Store: memstore.New(nil), changed: make(chan struct{})}
+		replica := newGuard(t, store, nil)
+		a := begin(t, newGuard(t, store, nil), nil)
+		begun := time.Now()
+		go func() {
+			time.Sleep(time.Minute)
+			check.NoError(t, a.Complete(nil), "Complete")
+			store.changed <- struct{}{}
+		}()
+		begin(t, replica, waiting(time.Hour))
+		check.Equal(t, time.Since(begun), time.Minute, "waited")
 	})
 }

@@ -27,7 +27,8 @@ type Query struct {
 
 // Waiter is a store that can tell when a record may have changed.
 type Waiter interface {
-	// Wait returns when the record may have changed, or when ctx ends. It is a hint: the caller reads the record anyway.
+	// Wait returns nil when the record may have changed since the call, and an error when ctx ends or the store cannot
+	// tell. It is a hint: the caller reads the record anyway, and polls when there is none.
 	Wait(ctx context.Context, id ID) error
 }
 
