@@ -164,14 +164,23 @@ func (a *Attempt) complete(out driver.Outcome) error {
 		a.cancel(nil)
 		return unavailable(errors.New("the attempt ran unprotected"))
 	}
-	err := a.insist(func(ctx context.Context) error {
-		call := a.guard.call(ctx, "complete")
-		return call.end(a.guard.store.Complete(call, a.id, a.owner, out))
-	}, Trace{Step: "completed", Kind: out.Kind, Size: len(out.Bytes)})
+	done := Trace{Step: "completed", Kind: out.Kind, Size: len(out.Bytes)}
+	err := a.store(&a.values, &out)
+	if decided(err) {
+		a.finish(err, done)
+	} else {
+		kept := out // only an answer that has to be sent again is moved to the heap
+		err = a.insist(func(ctx context.Context) error { return a.store(ctx, &kept) }, done)
+	}
 	if errors.Is(err, driver.ErrLost) {
 		return a.overtaken()
 	}
 	return err
+}
+
+func (a *Attempt) store(ctx context.Context, out *driver.Outcome) error {
+	call := a.guard.call(ctx, "complete")
+	return call.end(a.guard.store.Complete(call, a.id, a.owner, *out))
 }
 
 // Release ends the attempt as if it had not been: the next caller runs. Under [Hold] it is the caller's word that there was
@@ -231,13 +240,10 @@ func (a *Attempt) end() bool {
 // insist brings an ending to the store: for CompleteTimeout while the caller waits, then in the background. Meanwhile the
 // attempt goes on showing signs of life, so that nobody takes its end for a crash.
 func (a *Attempt) insist(send func(context.Context) error, done Trace) error {
-	err := send(&a.values)
-	if err != nil && !errors.Is(err, driver.ErrLost) {
-		ctx, cancel := context.WithTimeout(&a.values, a.guard.opts.CompleteTimeout)
-		defer cancel()
-		err = insist(ctx, send)
-	}
-	if err == nil || errors.Is(err, driver.ErrLost) {
+	ctx, cancel := context.WithTimeout(&a.values, a.guard.opts.CompleteTimeout)
+	defer cancel()
+	err := insist(ctx, send)
+	if decided(err) {
 		a.finish(err, done)
 		return err
 	}

@@ -86,11 +86,14 @@ func (b *backlog) payday() (<-chan struct{}, int) {
 	return b.paid, b.owed
 }
 
+// decided reports whether the store has said how a call went.
+func decided(err error) bool { return err == nil || errors.Is(err, driver.ErrLost) }
+
 // insist repeats a call of the store until it succeeds, is lost, or ctx ends. It returns the last error.
 func insist(ctx context.Context, call func(context.Context) error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := call(ctx)
-		if err == nil || errors.Is(err, driver.ErrLost) || !sleep(ctx, jitter(pause)) {
+		if decided(err) || !sleep(ctx, jitter(pause)) {
 			return err
 		}
 	}

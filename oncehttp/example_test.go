@@ -102,5 +102,5 @@ func ExampleParseKey() {
 	// Output:
 	// k-1 <nil>
 	// k-1 <nil>
-	//  the key header field holds a list; send one key
+	//  oncehttp: the key header field holds a list; send one key
 }
