@@ -84,26 +84,24 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 
 // settle makes a replay or a refusal of a verdict that grants nothing.
 func (a *Attempt) settle(ctx context.Context, grant *driver.Grant) error {
-	refused := &RefusedError{Record: grant.Record}
+	out := &grant.Record.Outcome
 	switch grant.Verdict {
 	case driver.Done:
-		out := grant.Record.Outcome
-		if out.Kind == driver.Answer {
-			a.replay(&grant.Record)
-			a.trace(ctx, Trace{Step: "replayed", Kind: out.Kind, Size: len(out.Bytes)})
-			return nil
+		if out.Kind != driver.Answer {
+			return &RefusedError{Reason: ErrNotStored, Record: grant.Record}
 		}
-		refused.Reason = ErrNotStored
+		a.replay(&grant.Record)
+		a.trace(ctx, Trace{Step: "replayed", Kind: out.Kind, Size: len(out.Bytes)})
+		return nil
 	case driver.Mismatch:
-		refused.Reason = ErrKeyReused
+		return &RefusedError{Reason: ErrKeyReused, Record: grant.Record}
 	case driver.Running:
-		refused.Reason, refused.RetryAfter = ErrInProgress, time.Second
+		return &RefusedError{Reason: ErrInProgress, Record: grant.Record, RetryAfter: time.Second}
 	case driver.InDoubt:
-		refused.Reason = ErrInDoubt
+		return &RefusedError{Reason: ErrInDoubt, Record: grant.Record}
 	default:
 		return unavailable(fmt.Errorf("the store answered an Acquire with verdict %q", grant.Verdict))
 	}
-	return refused
 }
 
 // acquire asks the store once and, when its answer is unknown, again as the same owner: an Acquire whose reply was lost is

@@ -25,9 +25,9 @@ const maxKey = 255
 
 // ParseKey reads a key from the values of its header field, one value for each line. The error is a [KeyError].
 //
-// A key is a string of structured fields (RFC 9651, section 3.3.3), whose parameters are ignored, or the same written
+// A key is a string of structured fields (RFC 8941, section 3.3.3), whose parameters are ignored, or the same written
 // bare, as most clients do: "abc" and abc are one key. A bare key has no parameters, because cutting abc;1 and abc;2 down
-// to abc would make one operation of two.
+// to abc would make one operation of two. Display strings, which RFC 9651 added, are not read as parameters.
 func ParseKey(values []string) (string, error) {
 	switch len(values) {
 	case 0:

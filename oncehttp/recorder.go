@@ -42,14 +42,14 @@ type recorder struct {
 
 // buffers are what a recorder needs and the next one can use again.
 type buffers struct {
-	buf     []byte  // room for the answer's prefix, and the body
+	buf     []byte  // room for the answer's prefix, and the body; made when there is an answer
 	outer   []field // the header as the handler found it
 	head    []field // the header as it was when the handler said its status
 	trailer []field
 	stored  []field // those of head that are kept
 }
 
-var pool = sync.Pool{New: func() any { return &buffers{buf: make([]byte, bodyAt, 4<<10)} }}
+var pool = sync.Pool{New: func() any { return new(buffers) }}
 
 func (rec *recorder) open(x *exchange) {
 	rec.x, rec.w, rec.keeping = x, x.w, true
@@ -67,7 +67,7 @@ func (rec *recorder) close() {
 	if rec.shared || cap(b.buf) > defaultSpoolMemory {
 		return
 	}
-	b.buf = b.buf[:bodyAt]
+	b.buf = b.buf[:min(bodyAt, len(b.buf))]
 	for _, fields := range []*[]field{&b.outer, &b.head, &b.trailer, &b.stored} {
 		clear(*fields)
 		*fields = (*fields)[:0]
@@ -100,6 +100,9 @@ func (rec *recorder) writeHeader(status int) {
 			rec.control = strings.ToLower(strings.TrimSpace(control[0]))
 		}
 		delete(header, headerControl)
+		if len(rec.buf) == 0 {
+			rec.buf = make([]byte, bodyAt, 1<<10)
+		}
 		rec.status = status
 		rec.head = snapshot(rec.head, header)
 	}

@@ -32,7 +32,7 @@ type spool struct {
 	broken error // reading the file failed
 }
 
-var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
 // fill reads the body of r and takes the sum. The error is a [Problem].
 func (s *spool) fill(w http.ResponseWriter, r *http.Request, c *config) error {

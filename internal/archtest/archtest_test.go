@@ -32,6 +32,7 @@ var sound = map[string]string{
 	"memstore/memstore.go":           `import "github.com/onceward/onceward/driver"`,
 	"memstore/conformance_test.go":   `import "github.com/onceward/onceward/storetest"`,
 	"oncehttp/handler.go":            `import ("net/http"; "github.com/onceward/onceward")`,
+	"oncehttp/handler_test.go":       `import "github.com/onceward/onceward/driver"`,
 	"oncehttp/testdata/x/x.go":       `import "github.com/onceward/onceward/driver"`,
 	"redisstore/go.mod":              "module github.com/onceward/onceward/redisstore\n\nrequire x.example/y v1.0.0\n",
 	"redisstore/redisstore.go":       `import ("x.example/y"; "github.com/onceward/onceward/driver")`,

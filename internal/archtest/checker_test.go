@@ -97,7 +97,8 @@ func (c *checker) oneImport(file, imported string, r rule) {
 	ours, isOurs := relative(imported)
 	switch {
 	case isOurs:
-		allowed := covers(r.pkg, ours) || anyCovers(r.may, ours) || test && slices.Contains(forTests, ours)
+		allowed := covers(r.pkg, ours) || anyCovers(r.may, ours) ||
+			test && (slices.Contains(forTests, ours) || slices.Contains(r.tests, ours))
 		if !allowed {
 			c.reportf("%s: must not import our %s", file, ours)
 		}

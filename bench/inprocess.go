@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// batch is how many operations are timed at once, and how many keys a world sees before it is thrown away. Tests have a
+// smaller one.
+var batch = 100_000
+
+// world is where operations happen. The nth call of do is handed n, from 0 on, by several goroutines at once.
+type world struct {
+	do    func(n int) error
+	close func()
+}
+
+// inProcess samples operations by as many goroutines as there are cores to use. Fresh keys need a fresh world for each
+// batch, or the last operations would meet a larger store than the first ones; making it is not timed.
+func inProcess(cores int, fresh bool, open func() (world, error)) func(time.Duration, string) (sample, error) {
+	return func(length time.Duration, profile string) (s sample, err error) {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+		w, err := open()
+		if err != nil {
+			return s, err
+		}
+		defer func() { w.close() }()
+		stop, err := startProfile(profile)
+		if err != nil {
+			return s, err
+		}
+		for {
+			if err := s.addBatch(cores, w.do); err != nil {
+				return s, errors.Join(err, stop())
+			}
+			if s.elapsed >= length {
+				return s, stop()
+			}
+			if fresh {
+				w.close()
+				if w, err = open(); err != nil {
+					return s, errors.Join(err, stop())
+				}
+			}
+		}
+	}
+}
+
+func (s *sample) addBatch(goroutines int, do func(n int) error) error {
+	runtime.GC()
+	errs := make([]error, goroutines)
+	before, begun := used(), time.Now()
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for n := g; n < batch && errs[g] == nil; n += goroutines {
+				errs[g] = do(n)
+			}
+		})
+	}
+	wg.Wait()
+	s.elapsed += time.Since(begun)
+	after := used()
+	s.ops += batch
+	s.cpu += after.CPU - before.CPU
+	s.allocs += after.Allocs - before.Allocs
+	return errors.Join(errs...)
+}

@@ -1,0 +1,73 @@
+// Bench measures onceward against what it is built on and against others, as ratios within one run.
+//
+//	cd bench && GOWORK=off go run . [-rounds 9] [-for 300ms] [-only NAME] [-markdown] [-cpuprofile DIR]
+//
+// README.md says how to read what it prints.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+type config struct {
+	rounds   int
+	length   time.Duration
+	only     string
+	markdown bool
+	profiles string
+}
+
+func main() {
+	var c config
+	var serveName, serveProfile string
+	flag.IntVar(&c.rounds, "rounds", 9, "`rounds` that count; one more is run first and discarded")
+	flag.DurationVar(&c.length, "for", 300*time.Millisecond, "how long each row is measured in a round")
+	flag.StringVar(&c.only, "only", "", "measure only tables, or rows, whose `name` contains this")
+	flag.BoolVar(&c.markdown, "markdown", false, "print Markdown")
+	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each row's last round to this `directory`")
+	flag.StringVar(&serveName, "serve", "", "be the server of a row; used by the program itself")
+	flag.StringVar(&serveProfile, "serveprofile", "", "where that server writes its CPU profile")
+	flag.Parse()
+
+	work := func() error { return run(c, os.Stdout) }
+	if serveName != "" {
+		work = func() error { return serve(serveName, serveProfile) }
+	}
+	if err := work(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(c config, out io.Writer) error {
+	if c.rounds < 1 || c.length <= 0 {
+		return fmt.Errorf("-rounds %d -for %v: both must be positive", c.rounds, c.length)
+	}
+	tables := []*table{storeTable(1), storeTable(2), engineTable(), httpTable(), memoryTable()}
+	fmt.Fprintf(out, "%s\n%s\n", machine(), conditions(c))
+	measured := false
+	for _, t := range tables {
+		if !t.keep(c.only) {
+			continue
+		}
+		measured = true
+		header, lines, err := t.measure(c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		fmt.Fprintf(out, "\n%s\n\n%s", heading(t, c.markdown), format(header, lines, c.markdown))
+	}
+	if !measured {
+		return fmt.Errorf("-only %s: no table and no row has that in its name", c.only)
+	}
+	return nil
+}
+
+func conditions(c config) string {
+	return fmt.Sprintf("%d rounds of %v, rows in rotated order, one round discarded; the load generator shares the machine",
+		c.rounds, c.length)
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// table is what is printed together. Its rows are measured alternately, so that they share whatever else happens.
+type table struct {
+	name, title string
+	rows        []row
+	custom      func() (header []string, lines [][]string, err error) // in place of rows
+}
+
+// row is one way to do a piece of work.
+type row struct {
+	name    string
+	against string // the row that is 1; empty for one that is
+	targets []target
+	// sample works for about that long, and writes a CPU profile of it unless the file is "".
+	sample func(length time.Duration, profile string) (sample, error)
+}
+
+// sample is what a row did in one round.
+type sample struct {
+	ops     int
+	elapsed time.Duration
+	cpu     time.Duration // of all processes that took part
+	allocs  uint64        // of the process that does the work, not of the one that asks for it
+}
+
+func (s *sample) perOp() float64 { return float64(s.elapsed) / float64(s.ops) }
+
+// figures are the medians over all rounds that count.
+type figures struct {
+	ratio, least, most float64 // of the speed, the row that is 1 against this
+	ns, cpu            float64 // per operation
+	allocs, extra      float64 // per operation; extra is beyond the row that is 1
+	bytes, goroutines  float64 // held by each
+}
+
+// keep leaves the rows that are asked for, and those that they are measured against. It reports whether there is anything
+// to measure; a table whose name is asked for keeps all its rows.
+func (t *table) keep(only string) bool {
+	if strings.Contains(t.name, only) {
+		return true
+	}
+	kept := map[string]bool{}
+	for _, r := range t.rows {
+		if strings.Contains(r.name, only) {
+			kept[r.name], kept[r.against] = true, true
+		}
+	}
+	t.rows = slices.DeleteFunc(t.rows, func(r row) bool { return !kept[r.name] })
+	return len(t.rows) > 0
+}
+
+func (t *table) measure(c config) (header []string, lines [][]string, err error) {
+	if t.custom != nil {
+		return t.custom()
+	}
+	rounds, err := t.sampleAll(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	header = []string{"row", "speed", "[min..max]", "ns/op", "CPU ns/op", "allocs/op", "target"}
+	for i, r := range t.rows {
+		f := t.figures(i, rounds)
+		speed, spread := "1", ""
+		if r.against != "" {
+			speed, spread = fmt.Sprintf("%.2f", f.ratio), fmt.Sprintf("[%.2f..%.2f]", f.least, f.most)
+		}
+		lines = append(lines, []string{
+			r.name, speed, spread, fmt.Sprintf("%.0f", f.ns), fmt.Sprintf("%.0f", f.cpu), fmt.Sprintf("%.1f", f.allocs),
+			judge(r.targets, f),
+		})
+	}
+	return header, lines, nil
+}
+
+// sampleAll measures each row once a round. Each round starts with another row; the first round warms up and is discarded.
+func (t *table) sampleAll(c config) ([][]sample, error) {
+	var rounds [][]sample
+	for n := range c.rounds + 1 {
+		round := make([]sample, len(t.rows))
+		for i := range t.rows {
+			at := (n + i) % len(t.rows)
+			r := t.rows[at]
+			profile := ""
+			if c.profiles != "" && n == c.rounds {
+				profile = filepath.Join(c.profiles, fileName.Replace(t.name+" "+r.name)+".prof")
+			}
+			s, err := r.sample(c.length, profile)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.name, err)
+			}
+			if s.ops == 0 {
+				return nil, fmt.Errorf("%s: nothing done in %v", r.name, c.length)
+			}
+			round[at] = s
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds[1:], nil
+}
+
+var fileName = strings.NewReplacer(" ", "-", ",", "", "/", "-")
+
+func (t *table) figures(at int, rounds [][]sample) figures {
+	reference := at
+	if against := t.rows[at].against; against != "" {
+		reference = slices.IndexFunc(t.rows, func(r row) bool { return r.name == against })
+	}
+	over := func(of func(mine, ref sample) float64) []float64 {
+		values := make([]float64, len(rounds))
+		for i, round := range rounds {
+			values[i] = of(round[at], round[reference])
+		}
+		slices.Sort(values)
+		return values
+	}
+	perOp := func(of func(sample) float64) float64 {
+		return median(over(func(mine, _ sample) float64 { return of(mine) / float64(mine.ops) }))
+	}
+	ratios := over(func(mine, ref sample) float64 { return ref.perOp() / mine.perOp() })
+	allocs := func(s sample) float64 { return float64(s.allocs) / float64(s.ops) }
+	return figures{
+		ratio: median(ratios), least: ratios[0], most: ratios[len(ratios)-1],
+		ns:     perOp(func(s sample) float64 { return float64(s.elapsed) }),
+		cpu:    perOp(func(s sample) float64 { return float64(s.cpu) }),
+		allocs: perOp(func(s sample) float64 { return float64(s.allocs) }),
+		extra:  median(over(func(mine, ref sample) float64 { return allocs(mine) - allocs(ref) })),
+	}
+}
+
+// median is that of sorted values.
+func median[T cmp.Ordered](sorted []T) T { return sorted[len(sorted)/2] }
+
+// target is what a figure ought to be. One of the bounds is 0.
+type target struct {
+	what            string
+	of              func(figures) float64
+	atLeast, atMost float64
+}
+
+func speed(atLeast float64) target {
+	return target{what: "", of: func(f figures) float64 { return f.ratio }, atLeast: atLeast}
+}
+
+func nanoseconds(atMost float64) target {
+	return target{what: " ns", of: func(f figures) float64 { return f.ns }, atMost: atMost}
+}
+
+// Allocations are judged as they are printed: a hundredth is a map that grew, not something that each operation does.
+func allocations(atMost float64) target {
+	return target{what: " allocs", of: func(f figures) float64 { return tenths(f.allocs) }, atMost: atMost}
+}
+
+func extraAllocations(atMost float64) target {
+	return target{what: " extra allocs", of: func(f figures) float64 { return tenths(f.extra) }, atMost: atMost}
+}
+
+func tenths(n float64) float64 { return math.Round(10*n) / 10 }
+
+func goroutines(atMost float64) target {
+	return target{what: " goroutines", of: func(f figures) float64 { return f.goroutines }, atMost: atMost}
+}
+
+var kibibyte = target{what: " B", of: func(f figures) float64 { return f.bytes }, atMost: 1 << 10}
+
+func (t target) verdict(f figures) string {
+	value, sign, bound := t.of(f), "≥", t.atLeast
+	met := value >= bound
+	if t.atMost != 0 {
+		sign, bound, met = "≤", t.atMost, value <= t.atMost
+	}
+	if met {
+		return fmt.Sprintf("%s %v%s: met", sign, bound, t.what)
+	}
+	return fmt.Sprintf("%s %v%s: MISSED, %.2f", sign, bound, t.what, value)
+}
+
+func judge(targets []target, f figures) string {
+	var verdicts []string
+	for _, t := range targets {
+		verdicts = append(verdicts, t.verdict(f))
+	}
+	return strings.Join(verdicts, "; ")
+}

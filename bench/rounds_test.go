@@ -1,0 +1,58 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceward/onceward/internal/check"
+)
+
+// scripted is a row that takes these times per operation, one for each round.
+func scripted(name, against string, order *[]string, times ...time.Duration) row {
+	round := 0
+	return row{name: name, against: against, sample: func(time.Duration, string) (sample, error) {
+		*order = append(*order, name)
+		elapsed := 10 * times[round]
+		round++
+		return sample{ops: 10, elapsed: elapsed, cpu: 2 * elapsed, allocs: uint64(10 * round)}, nil
+	}}
+}
+
+func TestRounds(t *testing.T) {
+	var order []string
+	slow := scripted("slow", "bare", &order, 1, 200, 800, 100)
+	slow.targets = []target{speed(0.5), nanoseconds(150), extraAllocations(1)}
+	table := table{name: "x", rows: []row{scripted("bare", "", &order, 900, 100, 200, 100), slow}}
+	rounds, err := table.sampleAll(config{rounds: 3})
+	check.NoError(t, err, "three rounds")
+	check.Equal(t, strings.Join(order, ","), "bare,slow,slow,bare,bare,slow,slow,bare", "the order in which rows are measured")
+	check.Equal(t, len(rounds), 3, "rounds that count")
+
+	f := table.figures(1, rounds)
+	check.Equal(t, f, figures{ratio: 0.5, least: 0.25, most: 1, ns: 200, cpu: 400, allocs: 3}, "the figures of the slow row")
+	check.Equal(t, judge(slow.targets, f), "≥ 0.5: met; ≤ 150 ns: MISSED, 200.00; ≤ 1 extra allocs: met", "its verdicts")
+}
+
+func TestNothingDoneIsAnError(t *testing.T) {
+	idle := row{name: "idle", sample: func(time.Duration, string) (sample, error) { return sample{}, nil }}
+	_, err := (&table{rows: []row{idle}}).sampleAll(config{rounds: 1})
+	check.True(t, err != nil, "a row that did nothing was counted")
+}
+
+func TestOnly(t *testing.T) {
+	for only, want := range map[string]int{
+		"http": 7, "": 7, "oncehttp": 3, "oncehttp, replay": 2, "fiber, bare": 1, "fiber idem": 3, "nothing": 0,
+	} {
+		table := httpTable()
+		kept := table.keep(only)
+		check.Equal(t, len(table.rows), want, "rows for -only %q", only)
+		check.Equal(t, kept, want > 0, "whether anything is measured for -only %q", only)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	header, lines := []string{"row", "ns"}, [][]string{{"a", "1"}, {"long", "22"}}
+	check.Equal(t, format(header, lines, false), "row   ns\na     1\nlong  22\n", "the plain table")
+	check.Equal(t, format(header, lines, true), "| row | ns |\n|---|---|\n| a | 1 |\n| long | 22 |\n", "the Markdown table")
+}

@@ -1,0 +1,48 @@
+// Command stdlib is a payments API on the mux of net/http.
+package main
+
+import (
+	"encoding/json"
+	"log"
+	"net/http"
+
+	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/examples/shop"
+	"github.com/onceward/onceward/memstore"
+	"github.com/onceward/onceward/oncehttp"
+)
+
+func routes(guard *onceward.Guard, ledger *shop.Ledger) http.Handler {
+	once := oncehttp.New(guard, shop.Account, &oncehttp.Options{Keys: oncehttp.Required})
+	mux := http.NewServeMux()
+	mux.Handle("POST /payments", shop.Authenticate(once(pay(ledger))))
+	return mux
+}
+
+func pay(ledger *shop.Ledger) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var payment shop.Payment
+		if err := json.NewDecoder(r.Body).Decode(&payment); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		account, _ := shop.Account(r) // once has asked it already
+		receipt, err := ledger.Charge(account, payment)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Location", "/payments/"+receipt.ID)
+		w.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(w).Encode(receipt) // an error means that the client left; the answer is stored all the same
+	}
+}
+
+func main() {
+	guard, err := onceward.New(memstore.New(nil), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	shop.Serve(routes(guard, new(shop.Ledger)), guard)
+}
