@@ -97,6 +97,7 @@ const (
 	defaultSpoolMemory = 64 << 10
 	bytesAlgorithm     = "http-bytes/1"
 	keyAgeMargin       = 5 * time.Minute
+	defaultProblemBase = "https://github.com/onceward/onceward/blob/main/docs/problems.md#"
 )
 
 func newConfig(opts *Options) (*config, error) {
@@ -116,7 +117,7 @@ func newConfig(opts *Options) (*config, error) {
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.MaxOutcome = cmp.Or(c.MaxOutcome, 1<<20)
 	c.MaxWait = cmp.Or(c.MaxWait, 30*time.Second)
-	c.ProblemBase = cmp.Or(c.ProblemBase, "https://github.com/onceward/onceward/blob/main/docs/problems.md#")
+	c.ProblemBase = cmp.Or(c.ProblemBase, defaultProblemBase)
 	c.scopes = scopes{most: c.MaxPerScope, by: make(map[string]int)}
 	if c.Methods == nil {
 		c.Methods = []string{http.MethodPost, http.MethodPatch}

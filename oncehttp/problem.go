@@ -1,6 +1,7 @@
 package oncehttp
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -141,8 +142,18 @@ func (x *exchange) refuse(err error) {
 		}
 		outcome = readSummary(refused.Record.Outcome.Bytes)
 	}
-	header := x.w.Header()
-	body := p.body(x.ProblemBase, outcome)
+	x.expose(x.w.Header())
+	p.send(x.w, x.ProblemBase, outcome)
+}
+
+// Write answers with the problem. Base begins its type, and the code follows; "" is where this project documents its own.
+func (p *Problem) Write(w http.ResponseWriter, base string) {
+	p.send(w, cmp.Or(base, defaultProblemBase), nil)
+}
+
+func (p *Problem) send(w http.ResponseWriter, base string, outcome json.RawMessage) {
+	header := w.Header()
+	body := p.body(base, outcome)
 	header["Content-Type"] = problemType
 	header["Cache-Control"] = noStore
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -153,9 +164,8 @@ func (x *exchange) refuse(err error) {
 	if p.Status == http.StatusRequestTimeout || p.Status == http.StatusRequestEntityTooLarge {
 		header["Connection"] = []string{"close"} // the rest of the body is not read
 	}
-	x.expose(header)
-	x.w.WriteHeader(p.Status)
-	_, _ = x.w.Write(body) // an error means that the client left
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // an error means that the client left
 }
 
 var problemType = []string{"application/problem+json"}

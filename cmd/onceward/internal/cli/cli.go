@@ -1,0 +1,58 @@
+// Package cli is the command line of onceward, a file for each subcommand.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // something went wrong that was asked for rightly
+	exitUsage  = 2 // it was asked for wrongly; nothing was done
+)
+
+// Main runs the subcommand that args name until it is done or ctx ends, and returns the exit code of the process. What was
+// asked for goes to out, and what went wrong to errs.
+func Main(ctx context.Context, args []string, out, errs io.Writer) int {
+	root := &cobra.Command{
+		Use:               "onceward",
+		Short:             "Makes retries safe: a request that is sent again gets the same answer, and takes effect once",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.AddCommand(newDemo(), newProxy(), newVersion())
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	command, err := root.ExecuteContextC(ctx)
+	var failed *failure
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &failed):
+		_, _ = fmt.Fprintf(errs, "onceward: %v\n", err)
+		return exitFailed
+	default:
+		_, _ = fmt.Fprintf(errs, "onceward: %v\n\nSee %s --help.\n", err, command.CommandPath())
+		return exitUsage
+	}
+}
+
+// failure is an error that is not about how the command was called. Cobra's own errors all are.
+type failure struct{ error }
+
+func (f *failure) Unwrap() error { return f.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err}
+}

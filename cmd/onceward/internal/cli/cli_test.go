@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/onceward/onceward/internal/check"
+)
+
+// run runs a subcommand that nobody lets begin to serve: its time is over.
+func run(args ...string) (code int, out, errs string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code = Main(ctx, args, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestVersion(t *testing.T) {
+	code, out, _ := run("version")
+	check.Equal(t, code, 0, "exit code")
+	check.True(t, strings.HasPrefix(out, "onceward ") && strings.Contains(out, " go1."), "version: %q", out)
+}
+
+func TestWrongCallsAreExplained(t *testing.T) {
+	right := []string{"proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0"}
+	for _, c := range [...]struct {
+		args []string
+		says []string
+	}{
+		{[]string{"prxy"}, []string{`"prxy"`}},
+		{[]string{"version", "now"}, []string{`"now"`}},
+		{[]string{"demo", "--listen", "8080"}, []string{"--listen", `"8080"`, "HOST:PORT"}},
+		{[]string{"proxy", "--scope", "none"}, []string{"--to", "http://"}},
+		{[]string{"proxy", "--to", "http://a"}, []string{"--scope", "authorization", "basic-user", "header:NAME", "none"}},
+		{[]string{"--scope", "ip"}, []string{"--scope", `"ip"`, "authorization", "basic-user", "header:NAME", "none"}},
+		{[]string{"--to", "ftp://a"}, []string{"--to", `"ftp://a"`, "http://", "https://"}},
+		{[]string{"--to", "http://a?b"}, []string{"--to", `"http://a?b"`}},
+		{[]string{"--to", "http://:80"}, []string{"--to", `"http://:80"`}},
+		{[]string{"--listen", "8080"}, []string{"--listen", `"8080"`, "HOST:PORT"}},
+		{[]string{"--store", "redis://u:secret@a"}, []string{"--store", "redis://u:", "memory:"}},
+		{[]string{"--store", "memory://a"}, []string{"--store", `"memory://a"`, "memory:"}},
+		{[]string{"--store", "://secret"}, []string{"--store", "memory:"}},
+		{[]string{"--key", "maybe"}, []string{"--key", `"maybe"`, "optional", "required", "derive"}},
+		{[]string{"--methods", "POST,GET"}, []string{"--methods", `"POST,GET"`, "POST"}},
+		{[]string{"--methods", "post"}, []string{"--methods", `"post"`, "POST"}},
+		{[]string{"--methods", ""}, []string{"--methods", `""`, "POST"}},
+		{[]string{"--on-crash", "retry"}, []string{"--on-crash", `"retry"`, "hold", "rerun"}},
+		{[]string{"--lease", "30"}, []string{"--lease", `"30"`, "1ms", "30s"}},
+		{[]string{"--lease", "0s"}, []string{"--lease", `"0s"`, "1ms"}},
+		{[]string{"--lease", "48h"}, []string{"--lease 48h", "--retention 24h"}},
+		{[]string{"--lease", "11m", "--key", "derive"}, []string{"--lease 11m", "--key"}},
+		{[]string{"--max-execution", "-1s"}, []string{"--max-execution", `"-1s"`}},
+		{[]string{"--retention", "1d"}, []string{"--retention", `"1d"`, "24h"}},
+		{[]string{"--wait", "-1s"}, []string{"--wait", `"-1s"`, "0s"}},
+		{[]string{"--max-body", "16MB"}, []string{"--max-body", `"16MB"`, "16MiB"}},
+		{[]string{"--max-outcome", "0"}, []string{"--max-outcome", `"0"`, "at least 1"}},
+		{[]string{"--max-body", "9999999999GiB"}, []string{"--max-body", "9999999999GiB"}},
+		{[]string{"--upstream-idle", "soon"}, []string{"--upstream-idle", `"soon"`, "0s"}},
+		{[]string{"--log-format", "xml"}, []string{"--log-format", `"xml"`, "text", "json"}},
+		{[]string{"--log-level", "loud"}, []string{"--log-level", `"loud"`, "debug", "info", "warn", "error"}},
+	} {
+		args := c.args
+		if strings.HasPrefix(args[0], "--") {
+			args = append(slices.Clone(right), args...)
+		}
+		code, out, errs := run(args...)
+		check.Equal(t, code, 2, "exit code of %q, which says %s%s", c.args, out, errs)
+		check.Equal(t, out, "", "what %q prints to stdout", c.args)
+		for _, word := range c.says {
+			check.True(t, strings.Contains(errs, word), "%q: no %s in %s", c.args, word, errs)
+		}
+		check.True(t, !strings.Contains(errs, "secret"), "%q: a password is shown: %s", c.args, errs)
+	}
+	code, _, errs := run(right...)
+	check.Equal(t, code, 0, "exit code of a right call, which says %s", errs)
+}
+
+func TestTakenPortIsAFailure(t *testing.T) {
+	code, _, errs := run("demo", "--listen", "192.0.2.1:1") // an address that no machine has (RFC 5737)
+	check.Equal(t, code, 1, "exit code")
+	check.True(t, strings.Contains(errs, "--listen 192.0.2.1:1: "), "what it says: %s", errs)
+}
+
+func TestOperatorIsToldWhatTheScopeMeans(t *testing.T) {
+	for _, scope := range []string{"authorization", "basic-user", "header:X-User", "none"} {
+		_, _, errs := run("proxy", "--to", "http://127.0.0.1:1", "--scope", scope, "--listen", "127.0.0.1:0", "--log-format", "json")
+		check.True(t, strings.Contains(errs, `"scope":"`+scope+`"`), "%s: no start-up line: %s", scope, errs)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"1": 1, "7B": 7, "64KiB": 64 << 10, "16MiB": 16 << 20, "1GiB": 1 << 30} {
+		got, err := size(text)
+		check.NoError(t, err, "%s", text)
+		check.Equal(t, got, want, "%s", text)
+	}
+}

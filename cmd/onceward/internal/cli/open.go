@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/memstore"
+)
+
+// open opens the store that --store names.
+func open(text string) (driver.Store, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("--store is not a URL: want memory: and nothing else") // the text may hold a password
+	}
+	if *u == (url.URL{Scheme: "memory"}) {
+		return memstore.New(nil), nil
+	}
+	return nil, fmt.Errorf("--store %q: want memory:, which keeps keys until the process ends; there is no other store yet",
+		u.Redacted())
+}

@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/internal/check"
+)
+
+// free checks that the key was released: as soon as the service is there, the request runs.
+func (s *sidecar) free(t *testing.T) {
+	t.Helper()
+	answer := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, answer.StatusCode, http.StatusServiceUnavailable, "status")
+	check.Equal(t, answer.code(t), "upstream-unavailable", "code")
+	check.Equal(t, answer.Header.Get("Retry-After"), "1", "when to ask again")
+	check.Equal(t, answer.Header.Values(headerControl), []string(nil), "a word between the proxy and the guard")
+
+	var calls atomic.Int64
+	to := service(t, &calls, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+	s.proxy.guarded.CloseIdleConnections()
+	s.proxy.to.Scheme, s.proxy.to.Host = "http", strings.TrimPrefix(to, "http://")
+	s.proxy.guarded.DialContext = countWrites((&net.Dialer{}).DialContext)
+	check.Equal(t, s.post(t, "/orders", "k", "tea").StatusCode, http.StatusCreated, "status once the service is there")
+	check.Equal(t, calls.Load(), int64(1), "calls")
+}
+
+func TestNobodyListensIsFree(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check.NoError(t, err, "a port")
+	check.NoError(t, listener.Close(), "that nobody listens on")
+	newSidecar(t, "http://"+listener.Addr().String(), nil, nil).free(t)
+}
+
+func TestBrokenHandshakeIsFree(t *testing.T) {
+	to := listen(t, func(conn *net.TCPConn) {
+		_, _ = conn.Read(make([]byte, 1)) // the greeting, but nothing of the request
+		_ = conn.Close()
+	})
+	newSidecar(t, strings.Replace(to, "http", "https", 1), nil, nil).free(t)
+}
+
+// The upstream closes before it has read anything, and the first write already fails.
+func TestClosedBeforeTheFirstByteIsFree(t *testing.T) {
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		_ = conn.SetLinger(0) // a reset, after which nothing can be written
+		_ = conn.Close()
+	}), nil, nil)
+	s.proxy.guarded.DialContext = countWrites(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, addr)
+		if err == nil {
+			_, _ = conn.Read(make([]byte, 1)) // until the reset is here
+		}
+		return conn, err
+	})
+	s.free(t)
+}
+
+func TestUpstreamThatDiesAfterReadingIsInDoubt(t *testing.T) {
+	var calls atomic.Int64
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		if _, err := read(bufio.NewReader(conn)); err == nil {
+			calls.Add(1)
+		}
+		_ = conn.Close()
+	}), nil, nil)
+	first := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, first.StatusCode, http.StatusBadGateway, "status")
+	check.Equal(t, first.code(t), "upstream-failed", "code")
+	check.Equal(t, first.Header.Values("Retry-After"), []string(nil), "when to ask again")
+	again := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, again.StatusCode, http.StatusConflict, "status of a retry")
+	check.Equal(t, again.code(t), "in-doubt", "code of a retry")
+	check.Equal(t, calls.Load(), int64(1), "calls")
+}
+
+func TestUpstreamThatDiesIsRunAgainUnderRerun(t *testing.T) {
+	var calls atomic.Int64
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		if _, err := read(bufio.NewReader(conn)); err == nil && calls.Add(1) > 1 {
+			_, _ = io.WriteString(conn, created)
+		}
+		_ = conn.Close()
+	}), &onceward.Policy{OnCrash: onceward.Rerun}, nil)
+	first := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, first.StatusCode, http.StatusBadGateway, "status")
+	check.True(t, strings.Contains(first.body, `"retryable":true`), "the client is told not to try again: %s", first.body)
+	check.Equal(t, s.post(t, "/orders", "k", "tea").StatusCode, http.StatusCreated, "status of the second attempt")
+}
+
+func TestUpstreamThatIsTooSlowIsInDoubt(t *testing.T) {
+	gone := make(chan struct{})
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		_, _ = io.Copy(io.Discard, conn) // until the proxy gives up
+		close(gone)
+	}), &onceward.Policy{MaxExecution: 50 * time.Millisecond}, nil)
+	first := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, first.StatusCode, http.StatusGatewayTimeout, "status")
+	check.Equal(t, first.code(t), "upstream-timeout", "code")
+	within(t, gone, "the connection to be closed")
+	check.Equal(t, s.post(t, "/orders", "k", "tea").code(t), "in-doubt", "code of a retry")
+}
+
+func TestUpstreamThatDiesAfterItsHeaderLeavesATombstone(t *testing.T) {
+	var calls atomic.Int64
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		if _, err := read(bufio.NewReader(conn)); err == nil {
+			calls.Add(1)
+		}
+		_, _ = io.WriteString(conn, strings.Replace(created, "4", "5", 1))
+		_ = conn.Close()
+	}), nil, nil)
+	response, err := s.Client().Do(s.request(t, http.MethodPost, "/orders", "k", "tea"))
+	if err == nil {
+		_, err = io.ReadAll(response.Body)
+		_ = response.Body.Close()
+	}
+	check.True(t, err != nil, "the client takes a part for the whole answer")
+	again := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, again.StatusCode, http.StatusConflict, "status of a retry")
+	check.Equal(t, again.code(t), "outcome-not-stored", "code of a retry")
+	want := `"outcome":{"reason":"upstream-broke-off","status":201,"location":"/orders/1"}`
+	check.True(t, strings.Contains(again.body, want), "a retry is not told %s: %s", want, again.body)
+	check.Equal(t, calls.Load(), int64(1), "calls")
+}
+
+func TestClientThatLeavesFindsItsAnswer(t *testing.T) {
+	var calls atomic.Int64
+	entered, leave := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(leave) })
+	defer goOn()
+	s := newSidecar(t, service(t, &calls, func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-leave
+		_, _ = io.WriteString(w, "made")
+	}), &onceward.Policy{Wait: 10 * time.Second}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		response, err := s.Client().Do(s.request(t, http.MethodPost, "/orders", "k", "tea").WithContext(ctx))
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		ended <- err
+	}()
+	within(t, entered, "the call")
+	cancel()
+	check.ErrorIs(t, within(t, ended, "the client to leave"), context.Canceled, "the client")
+	retried := make(chan reply)
+	go func() { retried <- s.post(t, "/orders", "k", "tea") }()
+	goOn()
+	again := within(t, retried, "the retry")
+	check.Equal(t, again.body, "made", "the retry's answer")
+	check.Equal(t, calls.Load(), int64(1), "calls")
+}
+
+func TestUnguardedFailures(t *testing.T) {
+	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
+		_, _ = read(bufio.NewReader(conn))
+		_ = conn.Close()
+	}), nil, nil)
+	answer := s.post(t, "/orders", "", "tea")
+	check.Equal(t, answer.StatusCode, http.StatusBadGateway, "status")
+	check.Equal(t, answer.Header.Values(headerControl), []string(nil), "a word between the proxy and the guard")
+}
+
+func TestCountedWritesCountBeforehand(t *testing.T) {
+	near, far := net.Pipe()
+	c := &counted{Conn: near}
+	wrote := make(chan error)
+	go func() { _, err := c.Write([]byte("ab")); wrote <- err }()
+	_, err := far.Read(make([]byte, 1)) // the write goes on until the second byte is read
+	check.NoError(t, err, "reading")
+	check.Equal(t, c.writes.Load(), int64(1), "writes while one is under way")
+	check.NoError(t, far.Close(), "closing")
+	check.True(t, errors.Is(<-wrote, io.ErrClosedPipe), "the write went through")
+	check.Equal(t, c.writes.Load(), int64(1), "writes after one that took a byte")
+	_, err = c.Write([]byte("ab"))
+	check.ErrorIs(t, err, io.ErrClosedPipe, "a write to nobody")
+	check.Equal(t, c.writes.Load(), int64(1), "writes after one that took nothing")
+}

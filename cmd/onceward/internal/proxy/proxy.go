@@ -1,0 +1,150 @@
+// Package proxy passes requests on to one upstream, at most once each.
+//
+// It knows about guarding only what [onceward.FromContext] tells it: a request that carries an attempt is guarded, every
+// other one is passed through.
+//
+// What net/http refuses before a request gets here: a header that takes longer than the server's ReadHeaderTimeout or is
+// larger than its MaxHeaderBytes, two different Content-Length fields, a Transfer-Encoding other than chunked, and NUL or
+// CR inside a field. It accepts Transfer-Encoding beside Content-Length, folded lines, and lines that end in LF alone, but
+// resolves them before any handler runs: the length is dropped, the fold becomes a space. They cannot be seen here, and
+// cannot split a request behind us, because the upstream gets one that is framed and written anew.
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceward/onceward"
+)
+
+// Options are the proxy's. Zero fields mean the documented defaults.
+type Options struct {
+	// UpstreamIdle is how long an unused connection to the upstream is kept. Guarded requests use one that was unused for
+	// less than half of it, because a request on a connection that the upstream is just closing is in doubt. If it is
+	// negative, each request opens a connection. Defaults to 2 s.
+	UpstreamIdle time.Duration
+	// AnswerTimeout is how long the upstream may take until it begins to answer. Guarded requests have the policy's
+	// MaxExecution besides. Defaults to 10 min.
+	AnswerTimeout time.Duration
+	// Logger is told what goes wrong with the upstream. Defaults to slog.Default.
+	Logger *slog.Logger
+}
+
+// Proxy is a handler that passes requests on. It is safe for concurrent use.
+type Proxy struct {
+	to             *url.URL
+	log            *slog.Logger
+	reverse        httputil.ReverseProxy
+	plain, guarded *http.Transport
+}
+
+// flushAfter is how long the beginning of a guarded answer is held back for the rest: an answer that is complete by then
+// is stored before it is sent.
+const flushAfter = time.Second
+
+// New returns a proxy to an upstream, an absolute http or https URL. A path of it is put in front of every request's.
+// Options may be nil.
+func New(to *url.URL, opts *Options) *Proxy {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	o.UpstreamIdle = cmp.Or(o.UpstreamIdle, 2*time.Second)
+	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 10*time.Minute)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	p := &Proxy{
+		to: to, log: o.Logger,
+		plain:   newTransport(o.UpstreamIdle, o.AnswerTimeout),
+		guarded: newTransport(o.UpstreamIdle/2, o.AnswerTimeout),
+	}
+	p.guarded.DialContext = countWrites(p.guarded.DialContext)
+	p.reverse = httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      roundTripper(p.roundTrip),
+		FlushInterval:  flushAfter,
+		ModifyResponse: inspect,
+		ErrorHandler:   p.fail,
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}
+	return p
+}
+
+// ServeHTTP passes r on and the answer back.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect { // it asks for a tunnel to a place of the client's choice
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	pass := &passage{}
+	if attempt, ok := onceward.FromContext(r.Context()); ok {
+		pass.attempt = attempt
+		w = &held{ResponseWriter: w, pass: pass}
+		defer pass.settle()
+	}
+	ctx := context.WithValue(r.Context(), passageKey{}, pass)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: pass.gotConn})
+	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// passage is one request on its way through.
+type passage struct {
+	attempt *onceward.Attempt // nil if the request is not guarded
+	use     atomic.Pointer[use]
+
+	// Set once the upstream's header is here.
+	status   int
+	location string
+	since    time.Time
+	stream   bool  // of events, which are passed on one by one
+	broken   error // with which the answer's body broke off
+}
+
+type passageKey struct{}
+
+func passageOf(ctx context.Context) *passage {
+	pass, _ := ctx.Value(passageKey{}).(*passage)
+	return pass
+}
+
+// summary is what a tombstone knows, in the form in which oncehttp tells it to those who retry.
+type summary struct {
+	Reason   string `json:"reason"`
+	Status   int    `json:"status"`
+	Location string `json:"location,omitempty"`
+}
+
+// settle ends the attempt if the answer broke off: the upstream did end, its status is known, the rest is not. The client's
+// connection is aborted, so that it does not take what it has for the whole.
+func (pass *passage) settle() {
+	if pass.broken == nil {
+		return
+	}
+	known := summary{"upstream-broke-off", pass.status, pass.location}
+	text, _ := json.Marshal(known)   //nolint:errchkjson // strings and numbers always encode
+	_ = pass.attempt.Tombstone(text) // the guard traces what goes wrong, and there is no answer to say it in
+	panic(http.ErrAbortHandler)
+}
+
+// buffers lends what answers are copied through.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if buffer, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return buffer[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(buffer []byte) { b.pool.Put((*[bufferSize]byte)(buffer)) }

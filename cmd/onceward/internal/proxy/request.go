@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+)
+
+const (
+	headerAttempt = "Idempotency-Attempt"
+	headerControl = "Idempotency-Control"
+	headerFence   = "Idempotency-Fence"
+)
+
+// rewrite makes the upstream's request.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+	pr.SetURL(p.to)
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // also the parameters that Go cannot parse: somebody else may
+	if p.to.Scheme == "http" {
+		// A service behind a sidecar sees the host that its clients see. One behind TLS goes by the name in its certificate.
+		pr.Out.Host = pr.In.Host
+	}
+	pr.SetXForwarded()
+	out := pr.Out.Header
+	for _, name := range []string{headerAttempt, headerControl, headerFence} {
+		delete(out, name)
+	}
+	if attempt := passageOf(pr.In.Context()).attempt; attempt != nil {
+		out.Set(headerAttempt, strconv.Itoa(attempt.Number()))
+		out.Set(headerFence, strconv.FormatUint(attempt.Fence(), 10))
+		// The body is here already, and what is said on an upgraded connection can neither be stored nor replayed.
+		for _, name := range []string{"Expect", "Connection", "Upgrade"} {
+			delete(out, name)
+		}
+	}
+	p.sendOnce(pr.Out)
+}
+
+// sendOnce keeps net/http from sending r a second time by itself when a connection dies. Its HTTP/1 transport takes a
+// request with one of these header fields for safe to repeat, but looks for the canonical names only. Its HTTP/2 transport
+// repeats whatever has no body, so that the body must be one of which it cannot know that it is empty. With HTTP/1 such a
+// body is sent in chunks, which not every service takes; so plain http keeps none. Methods that are safe may be repeated.
+func (p *Proxy) sendOnce(r *http.Request) {
+	rename(r.Header, "Idempotency-Key", "idempotency-key")
+	rename(r.Header, "X-Idempotency-Key", "x-idempotency-key")
+	if r.Body == nil && p.to.Scheme == "https" && !Safe(r.Method) {
+		r.Body = io.NopCloser(strings.NewReader(""))
+	}
+}
+
+func rename(header http.Header, from, to string) {
+	if values, ok := header[from]; ok {
+		delete(header, from)
+		header[to] = values
+	}
+}
+
+// Safe reports whether net/http itself repeats requests of the method, whatever they carry. They cannot be guarded.
+func Safe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/onceward/onceward/oncehttp"
+)
+
+// Scope says whose keys are whose.
+type Scope struct {
+	// Name is the text that was parsed.
+	Name string
+	// Of finds the scope of a request. Its error is a *oncehttp.Problem.
+	Of func(*http.Request) (string, error)
+	// Note is what an operator has to know about it.
+	Note string
+}
+
+// ScopeHelp explains what ParseScope reads.
+const ScopeHelp = `  authorization  the Authorization header; tokens that are refreshed between two tries are two scopes
+  basic-user     the user name of Basic authentication, whose password something in front has checked
+  header:NAME    a header that something in front sets after it has authenticated the caller
+  none           all callers share one scope: for a service with a single customer`
+
+// ParseScope reads authorization, basic-user, header:NAME or none.
+func ParseScope(text string) (Scope, error) {
+	kind, name, named := strings.Cut(text, ":")
+	switch {
+	case text == "authorization":
+		return Scope{text, authorization, "a caller whose token is refreshed has another scope: a retry with the new " +
+			"token is a new request"}, nil
+	case text == "basic-user":
+		return Scope{text, basicUser, "passwords are not checked here: something in front has to, because a name alone " +
+			"gets stored answers"}, nil
+	case kind == "header" && named && token(name):
+		return Scope{text, headerScope(http.CanonicalHeaderKey(name)), "the header " + name + " is believed: something in " +
+			"front has to set it, and remove what clients send"}, nil
+	case text == "none":
+		return Scope{text, oncehttp.SingleTenant, "all callers share one scope: whoever knows a key gets its answer"}, nil
+	default:
+		return Scope{}, fmt.Errorf("want one of\n%s", ScopeHelp)
+	}
+}
+
+func missing(detail string) error {
+	return &oncehttp.Problem{Status: 400, Code: "scope-missing", Title: "It is not known whose key this is", Detail: detail,
+		SafeNewKey: true}
+}
+
+// unstable are the schemes whose credentials differ from one try to the next.
+var unstable = map[string]bool{
+	"aws4-hmac-sha256": true, "aws4-ecdsa-p256-sha256": true, "digest": true, "dpop": true, "hawk": true, "oauth": true,
+	"signature": true,
+}
+
+// authorization does not verify anything: a wrong token is merely another scope. The id is a hash of it.
+func authorization(r *http.Request) (string, error) {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return "", missing("Send one Authorization header.")
+	}
+	scheme, credentials, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
+	scheme, credentials = strings.ToLower(scheme), strings.TrimSpace(credentials)
+	switch {
+	case unstable[scheme]:
+		return "", &oncehttp.Problem{Status: 400, Code: "scope-unstable", Title: "It is not known whose key this is",
+			Detail:     "Authorization by this scheme differs with each request, so that a retry cannot be recognised by it.",
+			SafeNewKey: true}
+	case credentials == "":
+		return "", missing("The Authorization header holds no credentials.")
+	default:
+		return scheme + " " + credentials, nil
+	}
+}
+
+func basicUser(r *http.Request) (string, error) {
+	user, _, ok := r.BasicAuth()
+	if !ok || user == "" || len(r.Header["Authorization"]) != 1 {
+		return "", missing("Send one Authorization header, of the scheme Basic, with a user name.")
+	}
+	return user, nil
+}
+
+func headerScope(name string) func(*http.Request) (string, error) {
+	return func(r *http.Request) (string, error) {
+		if values := r.Header[name]; len(values) == 1 && values[0] != "" {
+			return values[0], nil
+		}
+		return "", missing("The request has to carry the header " + name + " once.")
+	}
+}
+
+// token reports whether s can be the name of a header field (RFC 9110, section 5.6.2).
+func token(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
+	})
+}

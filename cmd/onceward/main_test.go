@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/onceward/onceward/internal/check"
+)
+
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "onceward-")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "onceward")
+	if out, err := exec.CommandContext(context.Background(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// process is the binary at work.
+type process struct {
+	*exec.Cmd
+	base   string // where it listens
+	out    *bufio.Reader
+	errs   bytes.Buffer
+	exited chan error
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.CommandContext(t.Context(), binary, args...), exited: make(chan error, 1)}
+	p.Stderr = &p.errs
+	stdout, out, err := os.Pipe()
+	check.NoError(t, err, "a pipe")
+	p.Stdout, p.out = out, bufio.NewReader(stdout)
+	check.NoError(t, p.Start(), "starting the binary")
+	check.NoError(t, out.Close(), "closing our end of the pipe")
+	go func() { p.exited <- p.Wait() }()
+	t.Cleanup(func() { _ = p.Process.Kill(); _ = stdout.Close() })
+	line, err := p.out.ReadString('\n')
+	check.NoError(t, err, "the first line")
+	base, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	check.True(t, ok, "the first line: %q", line)
+	p.base = base
+	return p
+}
+
+// stop ends the process and returns what it printed since.
+func (p *process) stop(t *testing.T) string {
+	t.Helper()
+	check.NoError(t, p.Process.Signal(syscall.SIGTERM), "SIGTERM")
+	out, err := io.ReadAll(p.out)
+	check.NoError(t, err, "the output")
+	select {
+	case err = <-p.exited:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+	check.NoError(t, err, "its end, after %s", p.errs.String())
+	return string(out)
+}
+
+// Every command that the demo prints is run as it stands, and does what the line above it says.
+func TestDemoDoesWhatItSays(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("curl is missing; run: apt-get update && apt-get install -y --no-install-recommends curl")
+	}
+	p := start(t, "demo", "--listen", "127.0.0.1:0")
+	paid := func(id, amount string) string { return `{"id":"` + id + `","amount":` + amount + `,"to":"bob"}` + "\n" }
+	const made, conflict, replayed = "HTTP/1.1 201", "HTTP/1.1 409", "\r\nIdempotent-Replayed: true\r\n"
+	steps := []struct {
+		shows string
+		want  map[string]int // what is printed, and how often
+	}{
+		{"201", map[string]int{made: 1, replayed: 0, "\r\nLocation: /api/payments/p-1\r\n": 1, paid("p-1", "12"): 1}},
+		{"the same answer", map[string]int{made: 1, replayed: 1, "\r\nLocation: /api/payments/p-1\r\n": 1, paid("p-1", "12"): 1}},
+		{"422 key-reused", map[string]int{"HTTP/1.1 422": 1, `"code":"key-reused"`: 1}},
+		{"two equal answers", map[string]int{made: 2, replayed: 1, paid("p-2", "20"): 2}},
+		{"409 in-progress", map[string]int{conflict: 1, `"code":"in-progress"`: 1, made: 1, replayed: 0, paid("p-3", "30"): 1}},
+		{"the answer, at once", map[string]int{made: 1, replayed: 1, paid("p-3", "30"): 1}},
+		{"three payments", map[string]int{"HTTP/1.1 200": 1, `"id":"p-`: 3}},
+	}
+	for i, step := range steps {
+		title, command := p.nextStep(t)
+		check.True(t, strings.Contains(title, step.shows), "step %d, want %q: %s", i+1, step.shows, title)
+		curl := exec.CommandContext(t.Context(), "bash", "-c", command)
+		out, err := curl.Output()
+		check.NoError(t, err, "%s", command)
+		for text, times := range step.want {
+			check.Equal(t, strings.Count(string(out), text), times, "how often %q is in the output of\n%s\n%s", text, command, out)
+		}
+	}
+	rest := p.stop(t)
+	check.Equal(t, strings.Count(rest, "curl"), 0, "commands that were not tried: %s", rest)
+}
+
+var title = regexp.MustCompile(`^\d+\. (.*)\n$`)
+
+// nextStep reads on to the next numbered line, and the command below it.
+func (p *process) nextStep(t *testing.T) (says, command string) {
+	t.Helper()
+	for {
+		line, err := p.out.ReadString('\n')
+		check.NoError(t, err, "looking for the next command")
+		if match := title.FindStringSubmatch(line); match != nil {
+			says = match[1]
+		} else if command = strings.TrimSpace(line); says != "" && command != "" {
+			return says, command
+		}
+	}
+}
+
+func TestTermLetsRequestsComeToTheirEnd(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(leave) })
+	defer goOn()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-leave
+		_, _ = io.WriteString(w, "made")
+	}))
+	t.Cleanup(service.Close)
+	p := start(t, "proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0")
+
+	type reply struct {
+		body string
+		kept bool
+		err  error
+	}
+	answered := make(chan reply)
+	go func() {
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, p.base+"/orders", nil)
+		r.Header.Set("Idempotency-Key", "k")
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			answered <- reply{err: err}
+			return
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		answered <- reply{string(body), response.Header.Get("Idempotency-Expires") != "", err}
+	}()
+	<-entered
+	check.NoError(t, p.Process.Signal(syscall.SIGTERM), "SIGTERM")
+	for refused := false; !refused; { // the test's own deadline bounds it
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
+		if refused = err != nil; !refused {
+			_ = conn.Close()
+		}
+	}
+	select {
+	case err := <-p.exited:
+		t.Fatalf("it ended while a request ran: %v", err)
+	default:
+	}
+	goOn()
+	check.Equal(t, <-answered, reply{"made", true, nil}, "the answer, and whether it was stored first")
+	check.NoError(t, <-p.exited, "its end, after %s", p.errs.String())
+}
