@@ -15,8 +15,8 @@ import (
 var errEnded = errors.New("onceward: this attempt has ended already, or is a replay: end an attempt once")
 
 // Attempt is one execution of an operation, or the replay of one. It shows signs of life by itself until it ends. End it
-// with exactly one of Complete, Tombstone, Release and Doubt; an attempt that is forgotten keeps its key until the
-// policy's MaxExecution. Its methods are safe for concurrent use.
+// with exactly one of Complete, Tombstone, Release and Doubt. One that is forgotten keeps its key until the policy's
+// MaxExecution, and is then told of like one whose process died. Its methods are safe for concurrent use.
 type Attempt struct {
 	guard  *Guard
 	id     driver.ID
@@ -26,14 +26,17 @@ type Attempt struct {
 	fence  uint64
 	number int
 	began  time.Time
-	open   bool // runs unprotected: there is nothing to end
+
+	unprotected bool // there is nothing to end
 
 	values values          // the caller's context, without its end
 	ctx    context.Context //nolint:containedctx // the execution's own, which outlives the call that made it
 	cancel context.CancelCauseFunc
 
 	mu       sync.Mutex
+	beats    sync.WaitGroup // signs of life under way
 	ended    bool
+	pending  bool // the guard goes on bringing the end to the store
 	timer    *time.Timer
 	sent     time.Time // when the last acknowledged sign of life was sent
 	replayed bool
@@ -95,15 +98,30 @@ func (a *Attempt) replay(r *driver.Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended, a.replayed, a.answer, a.left = true, true, r.Outcome.Bytes, r.Left
-	a.fence, a.number = r.Fence, r.Attempt
-	if a.ctx == nil {
+	if a.ctx == nil { // it never ran: an attempt that did keeps its own fence
 		a.ctx = &a.values
+		a.fence, a.number = r.Fence, r.Attempt
 	}
 }
 
 // Context is the one to run in. It is cancelled with the cause [ErrLeaseLost] when the attempt no longer holds the key,
-// with another cause when it ran longer than MaxExecution, and when it has ended. It carries the values of Begin's context.
+// with another cause when it ran longer than MaxExecution, and by Cancel. It carries the values of Begin's context.
 func (a *Attempt) Context() context.Context { return a.ctx }
+
+// Cancel cancels the context, and does not end the attempt. Call it when the handler has returned, for whatever it
+// started and left behind.
+func (a *Attempt) Cancel() {
+	if a.cancel != nil {
+		a.cancel(nil)
+	}
+}
+
+// Ended reports whether one of the methods that end the attempt was called, or it is a replay.
+func (a *Attempt) Ended() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended
+}
 
 // Outcome is the stored answer, and whether there is one: then the caller replays it and runs nothing. After a Complete
 // that returned ErrLeaseLost it is what is stored instead.
@@ -143,7 +161,8 @@ func (a *Attempt) ChildKey(name string) string {
 //
 // nil means stored. [ErrUnavailable] means not yet: give the caller its answer, the guard keeps trying. [ErrLeaseLost]
 // means that the answer must not be given, because another attempt or an operator decided: give Outcome's if there is
-// one. Every other error says what to tell the caller instead.
+// one. [ErrInDoubt] without it means that the lease was over and the store does not say who decided. Every other
+// [RefusedError] says what to tell the caller instead. Ending an attempt twice is an error that is none of these.
 func (a *Attempt) Complete(answer []byte) error {
 	return a.complete(driver.Outcome{Kind: driver.Answer, Bytes: answer})
 }
@@ -160,8 +179,8 @@ func (a *Attempt) complete(out driver.Outcome) error {
 	if !a.end() {
 		return errEnded
 	}
-	if a.open {
-		a.cancel(nil)
+	if a.unprotected {
+		a.stop()
 		return unavailable(errors.New("the attempt ran unprotected"))
 	}
 	done := Trace{Step: "completed", Kind: out.Kind, Size: len(out.Bytes)}
@@ -172,10 +191,20 @@ func (a *Attempt) complete(out driver.Outcome) error {
 		kept := out // only an answer that has to be sent again is moved to the heap
 		err = a.insist(func(ctx context.Context) error { return a.store(ctx, &kept) }, done)
 	}
-	if errors.Is(err, driver.ErrLost) {
+	return a.verdict(err)
+}
+
+// verdict is what the caller of an ending is told. Under Rerun an owner whose lease is over must take it that somebody
+// else has the key, and may be answering already: its own answer could be a second one.
+func (a *Attempt) verdict(err error) error {
+	switch {
+	case errors.Is(err, driver.ErrLost):
 		return a.overtaken()
+	case err != nil && a.leaseOver():
+		return &RefusedError{Reason: ErrInDoubt, Cause: ErrLeaseLost}
+	default:
+		return err
 	}
-	return err
 }
 
 func (a *Attempt) store(ctx context.Context, out *driver.Outcome) error {
@@ -184,41 +213,35 @@ func (a *Attempt) store(ctx context.Context, out *driver.Outcome) error {
 }
 
 // Release ends the attempt as if it had not been: the next caller runs. Under [Hold] it is the caller's word that there was
-// no effect. ErrUnavailable means that the guard keeps trying; ErrLeaseLost that it was no longer this attempt's to release.
+// no effect. The errors are Complete's.
 func (a *Attempt) Release(reason string) error {
 	if !a.end() {
 		return errEnded
 	}
-	if a.open {
-		a.cancel(nil)
+	if a.unprotected {
+		a.stop()
 		return nil
 	}
 	note := driver.Note{Reason: reason, Node: a.guard.opts.Node}
 	err := a.insist(func(ctx context.Context) error {
 		return a.guard.release(ctx, a.id, a.owner, note)
 	}, Trace{Step: "released", Reason: reason})
-	if errors.Is(err, driver.ErrLost) {
-		return ErrLeaseLost
-	}
-	return err
+	return a.verdict(err)
 }
 
 // Doubt ends the attempt without an outcome: the lease is given up, nobody can say how it ended. Under [Hold] the key is in
-// doubt at once; under [Rerun] the next caller runs it again. The errors are Release's.
+// doubt at once; under [Rerun] the next caller runs it again. The errors are Complete's.
 func (a *Attempt) Doubt(reason string) error {
 	if !a.end() {
 		return errEnded
 	}
-	if a.open {
-		a.cancel(nil)
+	a.stop()
+	if a.unprotected {
 		return nil
 	}
-	a.stop()
+	a.beats.Wait() // one that arrives after the lease is given up would renew it
 	err := a.insist(func(ctx context.Context) error { return a.giveUp(ctx, reason) }, Trace{Step: "given-up", Reason: reason})
-	if errors.Is(err, driver.ErrLost) {
-		return ErrLeaseLost
-	}
-	return err
+	return a.verdict(err)
 }
 
 // giveUp ends the lease at once and keeps the key.
@@ -237,8 +260,8 @@ func (a *Attempt) end() bool {
 	return first
 }
 
-// insist brings an ending to the store: for CompleteTimeout while the caller waits, then in the background. Meanwhile the
-// attempt goes on showing signs of life, so that nobody takes its end for a crash.
+// insist brings an ending to the store: for CompleteTimeout while the caller waits, then in the background. Meanwhile
+// whatever signs of life there are go on, so that nobody takes an end that is late for a crash.
 func (a *Attempt) insist(send func(context.Context) error, done Trace) error {
 	ctx, cancel := context.WithTimeout(&a.values, a.guard.opts.CompleteTimeout)
 	defer cancel()
@@ -247,6 +270,9 @@ func (a *Attempt) insist(send func(context.Context) error, done Trace) error {
 		a.finish(err, done)
 		return err
 	}
+	a.mu.Lock()
+	a.pending = true
+	a.mu.Unlock()
 	a.trace(&a.values, Trace{Step: done.Step + "-pending", Err: err})
 	a.guard.backlog.owe(func(ctx context.Context) { a.finish(insist(ctx, send), done) })
 	return unavailable(err)
@@ -255,11 +281,14 @@ func (a *Attempt) insist(send func(context.Context) error, done Trace) error {
 // finish ends the signs of life and says how the ending went.
 func (a *Attempt) finish(err error, done Trace) {
 	a.stop()
-	a.cancel(nil)
-	if err != nil {
-		done = Trace{Step: "lease-lost", Err: err}
-	} else {
+	switch {
+	case err == nil:
 		a.guard.answered(&a.values)
+	case decided(err):
+		a.guard.answered(&a.values)
+		done = Trace{Step: "lease-lost", Err: err}
+	default:
+		done = Trace{Step: "abandoned", Err: err}
 	}
 	done.Took = time.Since(a.began)
 	a.trace(&a.values, done)

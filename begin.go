@@ -49,6 +49,9 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 	if g.backlog.closed() {
 		return unavailable(errClosed)
 	}
+	if ctx.Err() != nil {
+		return unavailable(context.Cause(ctx))
+	}
 	if err := g.checkIdentity(ctx); err != nil {
 		return unavailable(err)
 	}
@@ -74,7 +77,7 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 			return unavailable(err)
 		}
 		if !again {
-			if grant.Verdict == driver.Done && !claim.Matches(grant.Record.Fingerprint) {
+			if !claim.Matches(grant.Record.Fingerprint) { // another request has taken the key meanwhile
 				grant.Verdict = driver.Mismatch
 			}
 			return a.settle(ctx, &grant)
@@ -139,7 +142,13 @@ func (g *Guard) acquire(
 func (g *Guard) undo(id driver.ID, owner driver.Owner) {
 	note := driver.Note{Reason: "the caller got no answer to its Begin", Node: g.opts.Node}
 	g.backlog.owe(func(ctx context.Context) {
-		err := insist(ctx, func(ctx context.Context) error { return g.release(ctx, id, owner, note) })
+		err := insist(ctx, func(ctx context.Context) error {
+			err := g.release(ctx, id, owner, note)
+			if !decided(err) {
+				g.judge(ctx, err) // callers that leave early say nothing of a store that hangs, but this does
+			}
+			return err
+		})
 		g.trace(ctx, Trace{Step: "begin-undone", ID: id, Err: err})
 	})
 }
@@ -147,7 +156,7 @@ func (g *Guard) undo(id driver.ID, owner driver.Owner) {
 func (g *Guard) release(ctx context.Context, id driver.ID, owner driver.Owner, note driver.Note) error {
 	call := g.call(ctx, "release")
 	err := call.end(g.store.Release(call, id, owner, note))
-	if err == nil {
+	if decided(err) {
 		g.answered(ctx)
 	}
 	return err
@@ -159,8 +168,9 @@ func (a *Attempt) refuse(ctx context.Context, err error) (*Attempt, error) {
 	down := errors.Is(err, ErrUnavailable) && !errors.Is(err, driver.ErrUndecodable) &&
 		!errors.Is(err, errIdentity) && !errors.Is(err, errClosed)
 	if a.policy.FailOpen && down && ctx.Err() == nil {
-		a.open = true
+		a.unprotected = true
 		a.enter(ctx)
+		a.timer = time.AfterFunc(a.policy.MaxExecution, func() { a.cancel(errOverrun) })
 		a.trace(ctx, Trace{Step: "unprotected", Err: err})
 		return a, nil
 	}

@@ -13,25 +13,31 @@ var errBreakerOpen = errors.New("the store failed repeatedly and is not asked fo
 type breaker struct {
 	failures int           // in a row, before it opens
 	pause    time.Duration // how long it stays open
+	patience time.Duration // how long a probe may take
 
 	mu      sync.Mutex
 	count   int
 	open    bool
-	probing bool
 	probeAt time.Time
 }
 
-// allow returns nil if the store may be asked. While open, one caller per pause may: the probe.
+func newBreaker(o *Options) *breaker {
+	return &breaker{failures: o.BreakerFailures, pause: o.BreakerPause, patience: o.StoreTimeout}
+}
+
+// allow returns nil if the store may be asked. While it is open, one caller at a time may: the probe. A probe of which
+// nothing is heard, because its caller panicked for instance, is replaced by another one in the end.
 func (b *breaker) allow() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.open {
 		return nil
 	}
-	if b.probing || time.Now().Before(b.probeAt) {
+	now := time.Now()
+	if now.Before(b.probeAt) {
 		return errBreakerOpen
 	}
-	b.probing = true
+	b.probeAt = now.Add(b.patience + b.pause)
 	return nil
 }
 
@@ -40,7 +46,7 @@ func (b *breaker) worked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	closed := b.open
-	b.count, b.open, b.probing = 0, false, false
+	b.count, b.open = 0, false
 	return closed
 }
 
@@ -53,7 +59,7 @@ func (b *breaker) failed() bool {
 		return false
 	}
 	opened := !b.open
-	b.open, b.probing = true, false
+	b.open = true
 	b.probeAt = time.Now().Add(b.pause)
 	return opened
 }
@@ -62,5 +68,5 @@ func (b *breaker) failed() bool {
 func (b *breaker) abstain() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.probing = false
+	b.probeAt = time.Now()
 }

@@ -15,11 +15,13 @@ const handlerFailed = "handler-failed: the operation panicked"
 // what a replay would decode. Input is what makes two requests the same, compared as JSON by value.
 //
 // An error of fn is stored and replayed as a [StoredError] under [Hold], and releases the key under [Rerun]; [Final] and
-// [Retryable] say otherwise. A context error leaves the key in doubt. A panic is stored or released like an error, and
-// goes on. A result that cannot be encoded is returned with an error that is ErrNotStored; retries get that error too. A
+// [Retryable] say otherwise. A context error ends it as [Attempt.Doubt] does, and is returned as ErrInDoubt. A panic is
+// stored or released like an error, and goes on. A result that cannot be encoded is returned with an error that is ErrNotStored; retries get that error too. A
 // stored result that was made as another type is an error. In none of these cases fn runs again by itself.
 //
-// Do returns a [RefusedError] when fn did not run and there is no result to replay. fn runs in the caller's goroutine
+// Do returns a [RefusedError] when fn did not run and there is no result to replay. If the store does not answer at the
+// end, the caller gets its result all the same, and the guard keeps trying to store it. fn may end its attempt itself, and
+// Do then returns what fn returns. fn runs in the caller's goroutine
 // with a context from which [FromContext] finds the attempt; ctx only bounds how long Do asks and waits for the key,
 // unless the policy says FollowCaller.
 func Do[In, Out any](
@@ -42,7 +44,10 @@ func Do[In, Out any](
 		return decode[Out](stored, true)
 	}
 	out, err := run(a, fn)
-	if err != nil {
+	switch {
+	case a.Ended():
+		return out, err
+	case err != nil:
 		return failed[Out](a, err)
 	}
 	stored, err := encode(out)
@@ -55,6 +60,7 @@ func Do[In, Out any](
 // run calls fn and stores or releases a panic or Goexit, which then goes on by itself.
 func run[Out any](a *Attempt, fn func(context.Context) (Out, error)) (out Out, err error) {
 	returned := false
+	defer a.Cancel()
 	defer func() {
 		if returned {
 			return
@@ -77,11 +83,7 @@ func conclude[Out any](a *Attempt, stored []byte) (Out, error) {
 	if err == nil || errors.Is(err, ErrUnavailable) {
 		return decode[Out](stored, false)
 	}
-	if instead, ok := a.Outcome(); ok {
-		return decode[Out](instead, true)
-	}
-	var none Out
-	return none, err
+	return overtaken[Out](a, err, err)
 }
 
 // failed ends the attempt whose function returned err, and returns what the caller gets.
@@ -90,16 +92,23 @@ func failed[Out any](a *Attempt, err error) (none Out, _ error) {
 	said := errors.As(err, &word)
 	switch {
 	case !said && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
-		_ = a.Doubt("the operation ended with: " + err.Error()) // in doubt either way
-		return none, &RefusedError{Reason: ErrInDoubt, Cause: err}
+		return overtaken[Out](a, a.Doubt("the operation ended with: "+err.Error()), &RefusedError{Reason: ErrInDoubt, Cause: err})
 	case said && !word.final, !said && a.policy.OnCrash == Rerun:
-		if lost := a.Release("the operation returned an error"); errors.Is(lost, ErrLeaseLost) {
-			return none, errors.Join(lost, err)
-		}
-		return none, err
+		return overtaken[Out](a, a.Release("the operation returned an error"), err)
 	default:
 		return conclude[Out](a, encodeError(err.Error()))
 	}
+}
+
+// overtaken returns what is stored if the attempt was lost when it ended, and err if it was not.
+func overtaken[Out any](a *Attempt, ended, err error) (none Out, _ error) {
+	if !errors.Is(ended, ErrLeaseLost) {
+		return none, err
+	}
+	if instead, ok := a.Outcome(); ok {
+		return decode[Out](instead, true)
+	}
+	return none, ended
 }
 
 func (a *Attempt) notEncoded(cause error) error {

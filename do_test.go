@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"testing/synctest"
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/internal/check"
@@ -208,21 +207,27 @@ func TestAnInputThatCannotBeEncodedRunsNothing(t *testing.T) {
 	check.Equal(t, state(t, g), "absent", "state")
 }
 
-func TestDoIsOvertakenByARerun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(nil)
-		opts := &onceward.Options{Policy: onceward.Policy{OnCrash: onceward.Rerun}}
-		first, second := newGuard(t, store, opts), newGuard(t, store, opts)
-		got, err := onceward.Do(context.Background(), first, payment, "", func(ctx context.Context) (string, error) {
-			a, _ := onceward.FromContext(ctx)
-			check.NoError(t, a.Doubt("gives up, and goes on all the same"), "Doubt")
-			again, err := onceward.Do(context.Background(), second, payment, "", func(context.Context) (string, error) {
-				return "the second's", nil
-			})
-			check.NoError(t, err, "Do of the second")
-			return again + " is not the first's", nil
-		})
-		// The first ended its attempt by hand; whatever it returns, its own result must not become a second answer.
-		check.True(t, err != nil || got == "the second's", "the first answered %q", got)
+// A function may end its attempt itself; Do then has nothing to add.
+func TestAFunctionMayEndItsAttempt(t *testing.T) {
+	g := newGuard(t, memstore.New(nil), nil)
+	got, err := onceward.Do(context.Background(), g, payment, "", func(ctx context.Context) (string, error) {
+		a, _ := onceward.FromContext(ctx)
+		check.NoError(t, a.Release("out of stock"), "Release")
+		return "nothing happened", context.Canceled
 	})
+	check.Equal(t, got, "nothing happened", "result")
+	check.ErrorIs(t, err, context.Canceled, "Do")
+	check.True(t, !errors.Is(err, onceward.ErrInDoubt), "the key is free, and the caller is told %v", err)
+	check.Equal(t, state(t, g), "absent", "state")
+}
+
+func TestTheContextEndsWithDo(t *testing.T) {
+	g := newGuard(t, memstore.New(nil), nil)
+	var inside context.Context
+	_, err := onceward.Do(context.Background(), g, payment, "", func(ctx context.Context) (int, error) {
+		inside = ctx
+		return 0, nil
+	})
+	check.NoError(t, err, "Do")
+	check.ErrorIs(t, inside.Err(), context.Canceled, "context after Do")
 }

@@ -10,14 +10,14 @@ import (
 // Guard asks a store who may run, and keeps running attempts alive. Its methods are safe for concurrent use.
 type Guard struct {
 	*core
-	store driver.Store
-	rooms *rooms
+	store   driver.Store
+	breaker *breaker
+	rooms   *rooms
 }
 
 // core is what a guard shares with the guards that With makes of it.
 type core struct {
 	opts     Options
-	breaker  breaker
 	backlog  backlog
 	identity identity
 }
@@ -32,10 +32,10 @@ func New(store driver.Store, opts *Options) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guard{core: &core{opts: filled}, store: store}
-	g.breaker = breaker{failures: filled.BreakerFailures, pause: filled.BreakerPause}
+	g := &Guard{core: &core{opts: filled}, store: store, breaker: newBreaker(&filled)}
 	g.backlog.init()
 	g.rooms = newRooms(g)
+	g.identity.init(g)
 	if err := g.checkIdentity(context.Background()); errors.Is(err, errIdentity) {
 		g.backlog.close(context.Background())
 		return nil, err
@@ -46,10 +46,10 @@ func New(store driver.Store, opts *Options) (*Guard, error) {
 	return g, nil
 }
 
-// With returns a guard of the same options, breaker and background work on another store, such as one inside a database
-// transaction. Closing it is not needed.
+// With returns a guard of the same options and background work on another store, such as one inside a database
+// transaction. The rules of identity are those that the first guard's store agreed to. Closing it is not needed.
 func (g *Guard) With(store driver.Store) *Guard {
-	with := &Guard{core: g.core, store: store}
+	with := &Guard{core: g.core, store: store, breaker: newBreaker(&g.opts)}
 	with.rooms = newRooms(with)
 	return with
 }

@@ -165,7 +165,10 @@ func TestAnAttemptEndsOnce(t *testing.T) {
 	}
 	a := begin(t, g, nil)
 	check.NoError(t, a.Complete([]byte("paid")), "Complete")
-	check.ErrorIs(t, a.Context().Err(), context.Canceled, "context of an ended attempt")
+	check.True(t, a.Ended(), "it does not say that it has ended")
+	check.NoError(t, a.Context().Err(), "context of an attempt whose handler still runs")
+	a.Cancel()
+	check.ErrorIs(t, a.Context().Err(), context.Canceled, "context after Cancel")
 	replay := begin(t, g, nil)
 	for name, end := range ends {
 		check.True(t, end(a) != nil, "%s of an ended attempt succeeded", name)

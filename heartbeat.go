@@ -30,10 +30,10 @@ func (a *Attempt) stop() {
 // pause is how long to wait for the next sign of life: a third of the lease.
 func (a *Attempt) pause() time.Duration { return jitter(a.policy.Lease / 3) }
 
-// until cuts a pause short where the attempt runs out of time, or out of its lease. An attempt whose end is known and not
-// stored yet has all the time it needs. a.mu is held.
+// until cuts a pause short where the attempt runs out of time, or out of its lease. An attempt whose end is known and on
+// its way to the store has all the time it needs. a.mu is held.
 func (a *Attempt) until(pause time.Duration) time.Duration {
-	if !a.ended {
+	if !a.pending {
 		pause = min(pause, a.policy.MaxExecution-time.Since(a.began))
 	}
 	if a.policy.OnCrash == Rerun {
@@ -46,6 +46,13 @@ func (a *Attempt) until(pause time.Duration) time.Duration {
 // not run alike and for the time a cancellation takes to be noticed.
 func (a *Attempt) fenceAfter() time.Duration { return a.policy.Lease - a.policy.Lease/10 }
 
+// leaseOver reports whether somebody may have taken over: under Rerun, when no sign of life was acknowledged in time.
+func (a *Attempt) leaseOver() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.policy.OnCrash == Rerun && elapsed(a.sent, time.Now()) >= a.fenceAfter()
+}
+
 // elapsed is the time since t by the clock that says more: the monotonic one stands still while the machine is suspended,
 // the wall clock may have been set back.
 func elapsed(t, now time.Time) time.Duration {
@@ -55,16 +62,20 @@ func elapsed(t, now time.Time) time.Duration {
 // beat shows a sign of life and sets the timer for the next one.
 func (a *Attempt) beat() {
 	a.mu.Lock()
-	sent, last, bound := time.Now(), a.sent, a.until(a.guard.opts.StoreTimeout)
-	stopped, overrun := a.timer == nil, !a.ended && time.Since(a.began) >= a.policy.MaxExecution
-	a.mu.Unlock()
-	switch {
-	case stopped:
+	if a.timer == nil {
+		a.mu.Unlock()
 		return
+	}
+	a.beats.Add(1)
+	sent, last, bound := time.Now(), a.sent, a.until(a.guard.opts.StoreTimeout)
+	overrun := !a.pending && time.Since(a.began) >= a.policy.MaxExecution
+	a.mu.Unlock()
+	defer a.beats.Done()
+	switch {
 	case overrun:
 		a.overrun()
 		return
-	case a.policy.OnCrash == Rerun && elapsed(last, sent) >= a.fenceAfter():
+	case a.leaseOver():
 		a.lose(errors.New("the store did not acknowledge a sign of life in time"))
 		return
 	}
@@ -74,7 +85,8 @@ func (a *Attempt) beat() {
 		last = sent
 		a.guard.answered(&a.values)
 		a.trace(&a.values, Trace{Step: "extended"})
-	case errors.Is(err, driver.ErrLost):
+	case decided(err):
+		a.guard.answered(&a.values)
 		a.lose(err)
 		return
 	default:

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,31 +20,51 @@ var errIdentity = errors.New("the store was used under other identity rules: the
 	"run again; give this guard the Options.Identity that the other nodes have, or set Options.AcceptIdentity to leave " +
 	"the stored keys behind")
 
-// identity remembers whether the store agreed.
+// identity remembers what the store said of the rules.
 type identity struct {
-	agreed atomic.Bool
-	asking sync.Mutex
+	agreed  atomic.Bool
+	refused atomic.Bool
+	asking  chan struct{} // holds one place: others wait for the answer instead of asking, too
+	main    *Guard        // whose store is asked, also for a transaction's
 }
 
+func (i *identity) init(g *Guard) { i.main, i.asking = g, make(chan struct{}, 1) }
+
 // checkIdentity compares the rules with those kept in the store, in a record of its own that lives by the plain verbs.
-func (g *Guard) checkIdentity(ctx context.Context) error {
-	if g.identity.agreed.Load() {
+func (c *core) checkIdentity(ctx context.Context) error {
+	i := &c.identity
+	if i.agreed.Load() {
 		return nil
 	}
-	g.identity.asking.Lock()
-	defer g.identity.asking.Unlock()
-	if g.identity.agreed.Load() {
-		return nil
+	select {
+	case i.asking <- struct{}{}:
+		defer func() { <-i.asking }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+	switch {
+	case i.agreed.Load():
+		return nil
+	case i.refused.Load():
+		return errIdentity
+	}
+	return i.main.askIdentity(ctx)
+}
+
+func (g *Guard) askIdentity(ctx context.Context) error {
 	if err := g.breaker.allow(); err != nil {
 		return err
 	}
 	call := g.call(ctx, "acquire")
 	err := call.end(g.agree(call))
-	if !errors.Is(err, errIdentity) {
+	refused := errors.Is(err, errIdentity)
+	if refused {
+		g.judge(ctx, nil) // the store did answer
+	} else {
 		g.judge(ctx, err)
 	}
 	g.identity.agreed.Store(err == nil)
+	g.identity.refused.Store(refused)
 	return err
 }
 

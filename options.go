@@ -13,10 +13,11 @@ type Options struct {
 	Policy Policy
 	// StoreTimeout bounds each single call of the store. Defaults to 2 s.
 	StoreTimeout time.Duration
-	// BeginTimeout is how long a Begin asks again when the store does not answer. Defaults to 5 s.
+	// BeginTimeout is how long a Begin asks again when the store does not answer; the last call has its StoreTimeout.
+	// Defaults to 5 s.
 	BeginTimeout time.Duration
-	// CompleteTimeout is how long an ending attempt waits for the store before the caller gets its answer and the guard
-	// goes on trying in the background. Defaults to 5 s.
+	// CompleteTimeout is how long an ending attempt tries again, after the StoreTimeout of its first call, before the
+	// caller gets its answer and the guard goes on trying in the background. Defaults to 5 s.
 	CompleteTimeout time.Duration
 	// BreakerFailures is how many store calls must fail in a row before the guard stops asking. Defaults to 5.
 	BreakerFailures int

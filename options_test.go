@@ -19,7 +19,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"at least 1ms":          {Policy: onceward.Policy{Lease: time.Microsecond}},
 		"Policy.MaxExecution":   {Policy: onceward.Policy{MaxExecution: -time.Second}},
 		"Policy.Retention":      {Policy: onceward.Policy{Lease: time.Hour, Retention: time.Minute}},
-		"Policy.DoubtRetention": {Policy: onceward.Policy{Lease: time.Hour, DoubtRetention: time.Minute}},
+		"Policy.DoubtRetention": {Policy: onceward.Policy{DoubtRetention: 10 * time.Minute}},
 		"Policy.Wait":           {Policy: onceward.Policy{Wait: -1}},
 		"Options.StoreTimeout":  {StoreTimeout: -1},
 		"Options.BeginTimeout":  {BeginTimeout: -1},

@@ -30,7 +30,8 @@ type Policy struct {
 	MaxExecution time.Duration
 	// Retention is how long an outcome is kept. A retry that comes later runs anew. Defaults to 24 h.
 	Retention time.Duration
-	// DoubtRetention is how long a running or in-doubt record is kept after the last sign of life. Defaults to 30 days.
+	// DoubtRetention is how long a running or in-doubt record is kept after the last sign of life. It must cover
+	// MaxExecution and Lease together. Defaults to 30 days.
 	DoubtRetention time.Duration
 	// Wait is how long a duplicate waits for the running attempt before it is refused. Defaults to 0: no waiting.
 	Wait time.Duration
@@ -91,11 +92,14 @@ func (p Policy) validate() error {
 	if p.Lease < time.Millisecond {
 		return fmt.Errorf("onceward: Policy.Lease is %v: stores count milliseconds, so it must be at least 1ms", p.Lease)
 	}
-	for _, f := range [...]field{{"Retention", p.Retention}, {"DoubtRetention", p.DoubtRetention}} {
-		if p.Lease > f.value {
-			return fmt.Errorf("onceward: Policy.Lease is %v and above Policy.%s, %v: the record would be gone before the lease; "+
-				"shorten the lease or lengthen the other", p.Lease, f.name, f.value)
-		}
+	if p.Lease > p.Retention {
+		return fmt.Errorf("onceward: Policy.Lease is %v and above Policy.Retention, %v: a retry that waits for the lease would "+
+			"find nothing; shorten the lease or lengthen the retention", p.Lease, p.Retention)
+	}
+	if p.DoubtRetention < p.MaxExecution+p.Lease {
+		return fmt.Errorf("onceward: Policy.DoubtRetention is %v and below MaxExecution and Lease together, %v: the record of "+
+			"an attempt that the store does not hear of could be gone while it runs; lengthen it", p.DoubtRetention,
+			p.MaxExecution+p.Lease)
 	}
 	return nil
 }

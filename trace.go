@@ -17,6 +17,7 @@ import (
 //	extended given-up lease-lost overrun               while it runs
 //	completed released                                 how it ended
 //	completed-pending released-pending given-up-pending  the store did not answer; the guard keeps trying
+//	abandoned                                            Close gave that up
 //	begin-undone                                       an unknown Begin was released
 //	resolved                                           somebody ended a doubt
 //	waiting waited                                     a duplicate waits
@@ -100,7 +101,7 @@ func traceLevel(t Trace) slog.Level {
 			return slog.LevelWarn
 		}
 		return slog.LevelDebug
-	case "lease-lost", "overrun", "given-up", "completed-pending", "released-pending", "given-up-pending", "breaker-open",
+	case "lease-lost", "overrun", "given-up", "completed-pending", "released-pending", "given-up-pending", "abandoned", "breaker-open",
 		"unprotected", "sweep-stopped":
 		return slog.LevelWarn
 	case "taken-over", "resolved", "breaker-closed", "begin-undone":
