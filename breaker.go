@@ -64,9 +64,10 @@ func (b *breaker) failed() bool {
 	return opened
 }
 
-// abstain gives the probe back without a judgement.
+// abstain gives the probe back without a judgement. The next one has to wait all the same: callers that leave early would
+// otherwise probe a store that hangs without end.
 func (b *breaker) abstain() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.probeAt = time.Now()
+	b.probeAt = time.Now().Add(b.pause)
 }

@@ -75,8 +75,8 @@ func (c *call) end(err error) error {
 	return err
 }
 
-// judge tells the breaker how a call went that nobody but its caller waits for. A caller that left, and an error that speaks of one key or of new
-// keys only, say nothing about the store.
+// judge tells the breaker how a call went. A caller that left, and an error that speaks of one key or of new keys only,
+// say nothing about the store.
 func (g *Guard) judge(ctx context.Context, err error) {
 	switch {
 	case err == nil, errors.Is(err, driver.ErrFull), errors.Is(err, driver.ErrUndecodable):

@@ -16,14 +16,16 @@ const handlerFailed = "handler-failed: the operation panicked"
 //
 // An error of fn is stored and replayed as a [StoredError] under [Hold], and releases the key under [Rerun]; [Final] and
 // [Retryable] say otherwise. A context error ends it as [Attempt.Doubt] does, and is returned as ErrInDoubt. A panic is
-// stored or released like an error, and goes on. A result that cannot be encoded is returned with an error that is ErrNotStored; retries get that error too. A
-// stored result that was made as another type is an error. In none of these cases fn runs again by itself.
+// stored or released like an error, and goes on. A result that cannot be encoded is returned with an error that is
+// ErrNotStored; retries get that error too. A stored result that was made as another type is an error. In none of these
+// cases fn runs again by itself.
 //
 // Do returns a [RefusedError] when fn did not run and there is no result to replay. If the store does not answer at the
 // end, the caller gets its result all the same, and the guard keeps trying to store it. fn may end its attempt itself, and
-// Do then returns what fn returns. fn runs in the caller's goroutine
-// with a context from which [FromContext] finds the attempt; ctx only bounds how long Do asks and waits for the key,
-// unless the policy says FollowCaller.
+// Do then returns what fn returns.
+//
+// fn runs in the caller's goroutine with a context from which [FromContext] finds the attempt; ctx only bounds how long Do
+// asks and waits for the key, unless the policy says FollowCaller.
 func Do[In, Out any](
 	ctx context.Context, g *Guard, key Key, input In, fn func(ctx context.Context) (Out, error),
 ) (Out, error) {

@@ -225,7 +225,7 @@ func TestTheContextEndsWithDo(t *testing.T) {
 	g := newGuard(t, memstore.New(nil), nil)
 	var inside context.Context
 	_, err := onceward.Do(context.Background(), g, payment, "", func(ctx context.Context) (int, error) {
-		inside = ctx
+		inside = ctx //nolint:fatcontext // to look at it after its end
 		return 0, nil
 	})
 	check.NoError(t, err, "Do")

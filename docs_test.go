@@ -15,7 +15,7 @@ import (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".md" {
 			return err
 		}
@@ -71,7 +71,7 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		kept := regexp.MustCompile("[^\\w\\- ]").ReplaceAllString(strings.ToLower(m[1]), "")
+		kept := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(m[1]), "")
 		found[strings.ReplaceAll(kept, " ", "-")] = true
 	}
 	return found
@@ -80,7 +80,7 @@ func anchors(text string) map[string]bool {
 // A guarantee names the test that shows it.
 func TestTheTestsThatThePagesNameExist(t *testing.T) {
 	exists := map[string]bool{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}

@@ -29,7 +29,7 @@ func TestAStoreThatHangsIsNoticedWithoutItsCallers(t *testing.T) {
 			check.ErrorIs(t, err, onceward.ErrUnavailable, "Begin")
 		}
 		left := runtime.NumGoroutine() - before
-		check.True(t, left < 200, "%d goroutines undo 500 calls: there should be one for each probe of the breaker", left)
+		check.True(t, left < 30, "%d goroutines undo 500 calls: there should be one for each probe of the breaker", left)
 		f.Always(storetest.VerbAcquire, storetest.Fault{})
 		f.Always(storetest.VerbRelease, storetest.Fault{})
 		time.Sleep(10 * time.Second)

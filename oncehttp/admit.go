@@ -78,7 +78,11 @@ func (x *exchange) late() bool {
 		}
 		made = t
 	}
-	return time.Since(made) > x.KeyMaxAge
+	most := x.KeyMaxAge
+	if x.derived {
+		most = min(most, max(x.DerivedRetention-keyAgeMargin, 0))
+	}
+	return time.Since(made) > most
 }
 
 // preferredWait is the wait of a Prefer header (RFC 7240, section 4.3), 0 if there is none. The first one counts.

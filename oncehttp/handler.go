@@ -12,7 +12,8 @@
 //
 // The handler runs with the context of its attempt, which outlives the client: [onceward.FromContext] finds the attempt.
 // It may say how it ended in the response header Idempotency-Control, which is not sent: final, retry (nothing happened),
-// in-doubt or no-store.
+// in-doubt or no-store. It may also end the attempt itself, with Release, Doubt or Tombstone; what it answers is then sent
+// and not stored. Complete is ours: what is stored has to be an answer that we can replay.
 package oncehttp
 
 import (
@@ -68,7 +69,7 @@ type handler struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.guards(r) {
-		h.next.ServeHTTP(w, r)
+		h.next.ServeHTTP(w, unmarked(r))
 		return
 	}
 	x := &exchange{handler: h, w: w, r: r}
@@ -161,6 +162,7 @@ func (x *exchange) run() {
 		if !ended {
 			x.failed(rec)
 		}
+		x.attempt.Cancel()
 		rec.close()
 		if req.MultipartForm != nil { // net/http removes the files of its own request only
 			_ = req.MultipartForm.RemoveAll()
@@ -168,8 +170,11 @@ func (x *exchange) run() {
 	}()
 	x.next.ServeHTTP(rec, req)
 	rec.finish()
-	if rec.hijacked {
+	if x.attempt.Ended() { // by the handler itself, or by a Hijack
 		ended = true
+		if !rec.sent {
+			rec.send("", "")
+		}
 		return
 	}
 	class := x.classOf(rec)
@@ -232,12 +237,13 @@ func (x *exchange) end(rec *recorder, class Class) error {
 // gets what net/http makes of the panic.
 func (x *exchange) failed(rec *recorder) {
 	const reason = "handler-failed"
+	sent := rec.abandon()
 	// The errors say what the guard has traced already, and there is no answer in which to repeat them.
 	switch {
-	case rec.hijacked:
+	case x.attempt.Ended():
 	case x.rerun():
 		_ = x.attempt.Release(reason)
-	case rec.sent:
+	case sent:
 		_ = x.attempt.Tombstone(rec.summary(reason))
 	default:
 		_ = x.attempt.Complete(problemHandlerFailed.encode(x.ProblemBase))

@@ -101,6 +101,17 @@ func withoutOurs(header http.Header) http.Header {
 	return header
 }
 
+// unmarked is r without what only we may say.
+func unmarked(r *http.Request) *http.Request {
+	header := withoutOurs(r.Header)
+	if len(header) == len(r.Header) {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	r.Header = header
+	return r
+}
+
 // snapshot appends the fields of header to fields, in the order of their names.
 func snapshot(fields []field, header http.Header) []field {
 	for name, values := range header {

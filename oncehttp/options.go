@@ -72,7 +72,8 @@ type Options struct {
 	IgnorePrefer bool
 	// KeyMaxAge refuses keys that were made longer ago and are not known any more, with 409 key-expired: such a retry
 	// would run again. The age is told by a UUID of version 7 at the end of the key, or by Repeatability-First-Sent. It
-	// must be five minutes shorter than the retention at least, for clocks that differ. Defaults to 0: no check.
+	// must be five minutes shorter than the retention at least, for clocks that differ; derived keys are refused when they
+	// are older than DerivedRetention less these five minutes. Defaults to 0: no check.
 	KeyMaxAge time.Duration
 	// MaxPerScope bounds the guarded requests of one scope that are in this process at a time. Defaults to 0: no bound.
 	MaxPerScope int

@@ -152,6 +152,11 @@ func (rec *recorder) outgrow() {
 	if !rec.sent {
 		rec.sendLocked("", "")
 	}
+	rec.drop()
+}
+
+// drop forgets the body and keeps its digest.
+func (rec *recorder) drop() {
 	rec.digest()
 	rec.keeping = false
 	rec.buf = rec.buf[:bodyAt]
@@ -170,7 +175,11 @@ func (rec *recorder) forward(p []byte) {
 	if rec.gone || len(p) == 0 {
 		return
 	}
-	if _, err := rec.w.Write(p); err != nil {
+	_, err := rec.w.Write(p)
+	if errors.Is(err, http.ErrContentLength) {
+		rec.drop() // the client has less than was recorded: nobody is to get more
+	}
+	if err != nil {
 		rec.gone = true
 	}
 }
@@ -199,6 +208,14 @@ func (rec *recorder) finish() {
 		rec.complete()
 	}
 	rec.takeTrailers()
+}
+
+// abandon ends the recording of a handler that did not return, and reports whether anything was sent.
+func (rec *recorder) abandon() (sent bool) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.returned = true
+	return rec.sent
 }
 
 // complete makes head what net/http would send, so that the first answer and its replays are alike: it guesses the

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/memstore"
 )
@@ -152,9 +153,8 @@ func TestDamagedRecord(t *testing.T) {
 	s := newServiceOf(t, guard, nil, nil)
 	first := s.post(t, "/", "k", "{}")
 	check.Equal(t, first.StatusCode, 201, "first")
-	r := argument(guard.Resolve)
-	r.Fence, r.Force, r.Outcome = 1, true, allocate(r.Outcome)
-	r.Outcome.Kind, r.Outcome.Retain, r.Outcome.Bytes = 1, time.Hour, []byte("damaged")
+	damaged := driver.Outcome{Kind: driver.Answer, Retain: time.Hour, Bytes: []byte("damaged")}
+	r := driver.Resolution{Fence: 1, Force: true, Outcome: &damaged}
 	key := onceward.Key{Scope: "single-tenant", Operation: "POST /", Value: "k"}
 	check.NoError(t, guard.Resolve(t.Context(), key, r), "damaging it")
 	check.Equal(t, code(t, s.post(t, "/", "k", "{}")), "store-unavailable", "an answer that cannot be read")

@@ -49,12 +49,13 @@ func (rec *recorder) sendLocked(name, value string) {
 func (rec *recorder) encode() []byte {
 	rec.stored = rec.stored[:0]
 	for _, f := range rec.head {
-		if rec.x.stores(f.name) {
+		// What a layer outside said, it says again, and perhaps otherwise, to whoever gets the replay.
+		if rec.x.stores(f.name) && !slices.Equal(lookup(rec.outer, f.name), f.values) {
 			rec.stored = append(rec.stored, f)
 		}
 	}
 	trailer := slices.DeleteFunc(slices.Clone(rec.trailer), func(f field) bool {
-		return never[strings.TrimPrefix(f.name, http.TrailerPrefix)]
+		return never[http.CanonicalHeaderKey(strings.TrimPrefix(f.name, http.TrailerPrefix))]
 	})
 	rec.buf = sealAnswer(rec.buf, rec.status, rec.stored, trailer)
 	return rec.buf
