@@ -29,6 +29,7 @@ type Attempt struct {
 
 	unprotected bool // there is nothing to end
 
+	asked  call            // the first Acquire
 	values values          // the caller's context, without its end
 	ctx    context.Context //nolint:containedctx // the execution's own, which outlives the call that made it
 	cancel context.CancelCauseFunc
@@ -74,7 +75,7 @@ func FromContext(ctx context.Context) (*Attempt, bool) {
 func (a *Attempt) start(ctx context.Context, r *driver.Record, sent time.Time) {
 	a.fence, a.number, a.sent = r.Fence, r.Attempt, sent
 	a.policy.OnCrash, a.policy.MaxExecution = r.OnCrash, r.MaxExecution // a take-over keeps those of the first Begin
-	a.enter(ctx)
+	a.enter(ctx, sent)
 	a.keepAlive()
 	step := "acquired"
 	if a.number > 1 {
@@ -84,8 +85,8 @@ func (a *Attempt) start(ctx context.Context, r *driver.Record, sent time.Time) {
 }
 
 // enter gives a the context in which its handler runs.
-func (a *Attempt) enter(caller context.Context) {
-	a.began = time.Now()
+func (a *Attempt) enter(caller context.Context, began time.Time) {
+	a.began = began
 	var parent context.Context = &a.values
 	if a.policy.FollowCaller {
 		parent = context.WithValue(caller, attemptKey{}, a)
@@ -290,8 +291,10 @@ func (a *Attempt) finish(err error, done Trace) {
 	default:
 		done = Trace{Step: "abandoned", Err: err}
 	}
-	done.Took = time.Since(a.began)
-	a.trace(&a.values, done)
+	if a.guard.traced() {
+		done.Took = time.Since(a.began)
+		a.trace(&a.values, done)
+	}
 	a.guard.rooms.changed(a.id)
 }
 

@@ -55,11 +55,14 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 	if err := g.checkIdentity(ctx); err != nil {
 		return unavailable(err)
 	}
-	until := time.Now().Add(a.policy.Wait)
+	var until time.Time
 	for {
-		grant, sent, err := g.acquire(ctx, a.id, claim)
+		grant, sent, err := a.acquire(ctx, claim)
 		if err != nil {
 			return err
+		}
+		if until.IsZero() {
+			until = sent.Add(a.policy.Wait)
 		}
 		if grant.Verdict == driver.Acquired && ctx.Err() == nil {
 			a.start(ctx, &grant.Record, sent)
@@ -109,16 +112,24 @@ func (a *Attempt) settle(ctx context.Context, grant *driver.Grant) error {
 
 // acquire asks the store once and, when its answer is unknown, again as the same owner: an Acquire whose reply was lost is
 // then granted again. It also returns when the answered call was sent.
-func (g *Guard) acquire(
-	ctx context.Context, id driver.ID, claim *driver.Claim,
+func (a *Attempt) acquire(
+	ctx context.Context, claim *driver.Claim,
 ) (grant driver.Grant, sent time.Time, err error) {
-	begun, unknown := time.Now(), false
+	g, call, unknown := a.guard, &a.asked, false
+	var begun time.Time
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
 		if err = g.breaker.allow(); err != nil {
 			break
 		}
-		call := g.call(ctx, "acquire")
-		grant, err = g.store.Acquire(call, id, *claim)
+		if call.guard == nil {
+			call.begin(ctx, g, "acquire")
+		} else { // a waiter's second turn, or a repetition
+			call = g.call(ctx, "acquire")
+		}
+		if begun.IsZero() {
+			begun = call.sent
+		}
+		grant, err = g.store.Acquire(call, a.id, *claim)
 		g.judge(ctx, call.end(err))
 		if err == nil {
 			return grant, call.sent, nil
@@ -132,7 +143,7 @@ func (g *Guard) acquire(
 		}
 	}
 	if unknown {
-		g.undo(id, claim.Owner)
+		g.undo(a.id, claim.Owner)
 	}
 	return grant, time.Time{}, unavailable(err)
 }
@@ -169,7 +180,7 @@ func (a *Attempt) refuse(ctx context.Context, err error) (*Attempt, error) {
 		!errors.Is(err, errIdentity) && !errors.Is(err, errClosed)
 	if a.policy.FailOpen && down && ctx.Err() == nil {
 		a.unprotected = true
-		a.enter(ctx)
+		a.enter(ctx, time.Now())
 		a.timer = time.AfterFunc(a.policy.MaxExecution, func() { a.cancel(errOverrun) })
 		a.trace(ctx, Trace{Step: "unprotected", Err: err})
 		return a, nil

@@ -3,6 +3,7 @@ package onceward
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,8 @@ type breaker struct {
 	pause    time.Duration // how long it stays open
 	patience time.Duration // how long a probe may take
 
+	quiet atomic.Bool // closed, and no failure is counted: then nobody needs the mutex, which all calls share
+
 	mu      sync.Mutex
 	count   int
 	open    bool
@@ -22,12 +25,17 @@ type breaker struct {
 }
 
 func newBreaker(o *Options) *breaker {
-	return &breaker{failures: o.BreakerFailures, pause: o.BreakerPause, patience: o.StoreTimeout}
+	b := &breaker{failures: o.BreakerFailures, pause: o.BreakerPause, patience: o.StoreTimeout}
+	b.quiet.Store(true)
+	return b
 }
 
 // allow returns nil if the store may be asked. While it is open, one caller at a time may: the probe. A probe of which
 // nothing is heard, because its caller panicked for instance, is replaced by another one in the end.
 func (b *breaker) allow() error {
+	if b.quiet.Load() {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.open {
@@ -43,10 +51,14 @@ func (b *breaker) allow() error {
 
 // worked reports whether this success closed the breaker.
 func (b *breaker) worked() bool {
+	if b.quiet.Load() {
+		return false
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	closed := b.open
 	b.count, b.open = 0, false
+	b.quiet.Store(true)
 	return closed
 }
 
@@ -55,6 +67,7 @@ func (b *breaker) failed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.count++
+	b.quiet.Store(false)
 	if b.count < b.failures {
 		return false
 	}

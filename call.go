@@ -25,8 +25,15 @@ type call struct {
 }
 
 func (g *Guard) call(ctx context.Context, verb string) *call {
-	sent := time.Now()
-	return &call{Context: ctx, guard: g, verb: verb, sent: sent, deadline: sent.Add(g.opts.StoreTimeout)}
+	c := new(call)
+	c.begin(ctx, g, verb)
+	return c
+}
+
+func (c *call) begin(ctx context.Context, g *Guard, verb string) {
+	c.Context, c.guard, c.verb = ctx, g, verb
+	c.sent = time.Now()
+	c.deadline = c.sent.Add(g.opts.StoreTimeout)
 }
 
 // Deadline is the sooner one of the caller's and the bound.

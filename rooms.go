@@ -3,6 +3,7 @@ package onceward
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/onceward/onceward/driver"
@@ -11,6 +12,8 @@ import (
 // rooms is where duplicates wait for a running attempt: one room a key, one poll a room, however many wait in it.
 type rooms struct {
 	guard *Guard
+
+	busy atomic.Bool // somebody waits: else nobody needs the mutex, which all endings share
 
 	mu      sync.Mutex
 	byID    map[driver.ID]*room
@@ -82,6 +85,7 @@ func (r *rooms) enter(id driver.ID) *room {
 	}
 	in.waiters++
 	r.waiting++
+	r.busy.Store(true)
 	return in
 }
 
@@ -89,6 +93,7 @@ func (r *rooms) exit(id driver.ID, in *room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting--
+	r.busy.Store(r.waiting > 0)
 	in.waiters--
 	if in.waiters == 0 {
 		in.leave()
@@ -105,6 +110,9 @@ func (r *rooms) drop(id driver.ID, in *room) {
 
 // changed hints that the record of a key is another one now.
 func (r *rooms) changed(id driver.ID) {
+	if !r.busy.Load() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if in := r.byID[id]; in != nil {
