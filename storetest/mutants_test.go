@@ -98,11 +98,11 @@ func (f flaw) options(quit chan struct{}) *Options {
 			return s
 		},
 		Crash: func(_ testing.TB, s driver.Store) driver.Store {
-			return s.(*reference).crash() //nolint:forcetypeassert // it comes from open
+			return s.(*reference).crash()
 		},
 		Foreign: func(_ testing.TB, s driver.Store) func() error {
 			return func() error {
-				if len(s.(*reference).foreign) == 0 { //nolint:forcetypeassert // it comes from open
+				if len(s.(*reference).foreign) == 0 {
 					return errors.New("somebody else's data is gone")
 				}
 				return nil
