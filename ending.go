@@ -14,9 +14,8 @@ var errEnded = errors.New("onceward: this attempt has ended already, or is a rep
 // Complete ends the attempt: the answer is stored, and replayed from now on. Call it before the caller is answered.
 //
 // nil means stored. [ErrUnavailable] means not yet: give the caller its answer, the guard keeps trying. [ErrLeaseLost]
-// means that the answer must not be given, because another attempt or an operator decided: give Outcome's if there is
-// one. [ErrInDoubt] without it means that the lease was over and the store does not say who decided. Every other
-// [RefusedError] says what to tell the caller instead. Ending an attempt twice is an error that is none of these.
+// means that the answer must not be given, because another attempt or an operator decided, or may have: give Outcome's if
+// there is one, and else what the [RefusedError] says. Ending an attempt twice is an error that is none of these.
 func (a *Attempt) Complete(answer []byte) error {
 	return a.complete(driver.Outcome{Kind: driver.Answer, Bytes: answer})
 }

@@ -115,6 +115,8 @@ func (f *proxyFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	log := slog.New(f.handler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: f.level}))
+	// In doubt for 30 days, or for longer if the service may take that long: the record must outlive the execution.
+	f.policy.DoubtRetention = max(30*24*time.Hour, f.policy.MaxExecution+f.policy.Lease)
 	guard, err := onceward.New(store, &onceward.Options{
 		Policy: f.policy, Identity: "proxy --scope " + f.scope.Name, Logger: log,
 	})

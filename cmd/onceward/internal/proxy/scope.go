@@ -45,8 +45,7 @@ func ParseScope(text string) (Scope, error) {
 }
 
 func missing(detail string) error {
-	return &oncehttp.Problem{Status: 400, Code: "scope-missing", Title: "It is not known whose key this is", Detail: detail,
-		SafeNewKey: true}
+	return &oncehttp.Problem{Status: 400, Code: "scope-missing", Title: "It is not known whose key this is", Detail: detail}
 }
 
 // unstable are the schemes whose credentials differ from one try to the next.
