@@ -44,12 +44,12 @@ func (b *backlog) owe(job func(ctx context.Context)) {
 	b.owed++
 	b.mu.Unlock()
 	go func() {
-		defer b.settle()
+		defer b.pay()
 		job(b.waited)
 	}()
 }
 
-func (b *backlog) settle() {
+func (b *backlog) pay() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.owed--

@@ -73,7 +73,7 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 			return unavailable(context.Cause(ctx))
 		}
 		if grant.Verdict != driver.Running || a.policy.Wait == 0 {
-			return a.settle(ctx, &grant)
+			return a.notGranted(ctx, &grant)
 		}
 		again, err := g.rooms.wait(ctx, a.id, until, &grant)
 		if err != nil {
@@ -83,13 +83,13 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 			if !claim.Matches(grant.Record.Fingerprint) { // another request has taken the key meanwhile
 				grant.Verdict = driver.Mismatch
 			}
-			return a.settle(ctx, &grant)
+			return a.notGranted(ctx, &grant)
 		}
 	}
 }
 
-// settle makes a replay or a refusal of a verdict that grants nothing.
-func (a *Attempt) settle(ctx context.Context, grant *driver.Grant) error {
+// notGranted makes a replay or a refusal of a verdict that grants nothing.
+func (a *Attempt) notGranted(ctx context.Context, grant *driver.Grant) error {
 	out := &grant.Record.Outcome
 	switch grant.Verdict {
 	case driver.Done:
