@@ -11,8 +11,8 @@ import (
 )
 
 // Begin asks for a key. It returns an attempt to run, which the caller must end with one of its methods; or an attempt
-// that holds the outcome of an earlier one ([Attempt.Outcome]); or a [RefusedError]. An empty part of the key or a wrong
-// policy is another error.
+// that holds the outcome of an earlier one ([Attempt.Outcome]); or a [RefusedError]. An empty part of the key, an empty
+// fingerprint or a wrong policy is another error.
 //
 // Policy may be nil. Input is what makes two requests the same; requests with one key and another input are refused. Also
 // holds fingerprints of the same input by other algorithms, for the time in which stored records still carry those.
@@ -24,6 +24,10 @@ func (g *Guard) Begin(
 ) (*Attempt, error) {
 	if err := key.validate(); err != nil {
 		return nil, err
+	}
+	if input == (Fingerprint{}) {
+		return nil, errors.New("onceward: empty Fingerprint: say what makes two requests the same, as FingerprintJSON does, " +
+			"so that a key which is used for another request is noticed")
 	}
 	p, err := g.Policy(policy)
 	if err != nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/onceward/onceward/driver"
 )
 
 // handlerFailed is the stored message of an operation that panicked. What it panicked with stays inside.
-const handlerFailed = "handler-failed: the operation panicked"
+const handlerFailed = "onceward: handler-failed: the operation panicked"
 
 // Do runs fn once for the key and gives everyone who asks the same result, as JSON keeps it: the first caller, too, gets
 // what a replay would decode. Input is what makes two requests the same, compared as JSON by value.
@@ -18,7 +20,8 @@ const handlerFailed = "handler-failed: the operation panicked"
 // [Retryable] say otherwise. A context error ends it as [Attempt.Doubt] does, and is returned as ErrInDoubt. A panic is
 // stored or released like an error, and goes on. A result that cannot be encoded is returned with an error that is
 // ErrNotStored; retries get that error too. A stored result that was made as another type is an error. In none of these
-// cases fn runs again by itself.
+// cases fn runs again by itself. A type of which JSON keeps nothing, because its fields are not exported, is an error
+// before fn runs.
 //
 // Do returns a [RefusedError] when fn did not run and there is no result to replay. If the store does not answer at the
 // end, the caller gets its result all the same, and the guard keeps trying to store it. fn may end its attempt itself, and
@@ -30,11 +33,16 @@ func Do[In, Out any](
 	ctx context.Context, g *Guard, key Key, input In, fn func(ctx context.Context) (Out, error),
 ) (Out, error) {
 	var none Out
-	doc, err := json.Marshal(input)
-	if err != nil {
-		return none, fmt.Errorf("onceward: the input of %q cannot be encoded, so retries could not be compared: %w", key.Operation, err)
+	switch {
+	case g == nil:
+		return none, errors.New("onceward: Do needs a guard: make one with New")
+	case fn == nil:
+		return none, fmt.Errorf("onceward: Do of %q needs a function to run", key.Operation)
 	}
-	fingerprint, err := FingerprintJSON(doc)
+	if err := keepable(reflect.TypeFor[Out]()); err != nil {
+		return none, fmt.Errorf("onceward: the result of %q could not be replayed: %w", key.Operation, err)
+	}
+	fingerprint, err := fingerprintOf(key, input)
 	if err != nil {
 		return none, err
 	}
@@ -57,6 +65,33 @@ func Do[In, Out any](
 		return out, a.notEncoded(err)
 	}
 	return conclude[Out](a, stored)
+}
+
+func fingerprintOf[In any](key Key, input In) (Fingerprint, error) {
+	err := keepable(reflect.TypeFor[In]())
+	var doc []byte
+	if err == nil {
+		doc, err = json.Marshal(input)
+	}
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("onceward: the input of %q cannot be compared with a retry's: %w", key.Operation, err)
+	}
+	return FingerprintJSON(doc)
+}
+
+// ResolveResult ends the doubt about a key of [Do] with a result, which must be of the type that Do returns there and
+// not an interface. R.Outcome is made of it; otherwise it is [Guard.Resolve].
+func (g *Guard) ResolveResult(ctx context.Context, key Key, result any, r driver.Resolution) error {
+	value, err := json.Marshal(result)
+	if err != nil {
+		return fmt.Errorf("onceward: the result for %q cannot be encoded: %w", key.Operation, err)
+	}
+	kept, err := json.Marshal(stored{Type: fmt.Sprintf("%T", result), Value: value})
+	if err != nil {
+		return err
+	}
+	r.Outcome = &driver.Outcome{Kind: driver.Answer, Bytes: kept, Retain: g.opts.Policy.Retention}
+	return g.Resolve(ctx, key, r)
 }
 
 // run calls fn and stores or releases a panic or Goexit, which then goes on by itself.

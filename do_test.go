@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/memstore"
 )
@@ -196,6 +199,71 @@ func TestAForeignOutcomeIsNotRunAgain(t *testing.T) {
 		check.True(t, err != nil, "%q was taken for a result", junk)
 		check.Equal(t, c.runs, 0, "runs for %q", junk)
 	}
+}
+
+type opaque struct{ cents int }
+
+// JSON would make {} of each of them: 12 and 99 would be one request, and a result would come back empty.
+func TestTypesOfWhichJSONKeepsNothingAreRefused(t *testing.T) {
+	opaqueInput(t, opaque{12})
+	opaqueInput(t, &opaque{12})
+	opaqueInput(t, []map[string]opaque{{"a": {12}}})
+	opaqueInput(t, struct {
+		To     string
+		Amount opaque
+	}{"bob", opaque{12}})
+	opaqueInput(t, strings.NewReader("12"))
+
+	g := newGuard(t, memstore.New(nil), nil)
+	c := &counted[struct{ Amount opaque }]{}
+	_, err := do(g, c)
+	check.True(t, err != nil && strings.Contains(err.Error(), "onceward_test.opaque has no exported fields"), "Do said %v", err)
+	check.Equal(t, c.runs, 0, "runs")
+
+	_, err = do(g, &counted[struct {
+		At      time.Time
+		Next    *receipt
+		Skipped opaque `json:"-"`
+		Nothing struct{}
+	}]{})
+	check.NoError(t, err, "Do of a type that JSON keeps")
+}
+
+func opaqueInput[In any](t *testing.T, input In) {
+	t.Helper()
+	g := newGuard(t, memstore.New(nil), nil)
+	c := &counted[int]{}
+	_, err := onceward.Do(context.Background(), g, payment, input, c.run)
+	check.True(t, err != nil && strings.Contains(err.Error(), "no exported fields"), "Do of a %T said %v", input, err)
+	check.Equal(t, c.runs, 0, "runs")
+	check.Equal(t, state(t, g), "absent", "state")
+}
+
+func TestWhatIsMissingIsAnErrorBeforeAnythingIsAsked(t *testing.T) {
+	g := newGuard(t, memstore.New(nil), nil)
+	_, err := onceward.Do[string, int](context.Background(), g, payment, "", nil)
+	check.True(t, err != nil, "Do without a function")
+	_, err = onceward.Do(context.Background(), nil, payment, "", (&counted[int]{}).run)
+	check.True(t, err != nil, "Do without a guard")
+	_, err = g.Begin(context.Background(), payment, nil, onceward.Fingerprint{})
+	check.True(t, err != nil, "Begin without a fingerprint")
+	check.Equal(t, state(t, g), "absent", "state")
+}
+
+func TestADoubtIsResolvedWithAResult(t *testing.T) {
+	g := newGuard(t, memstore.New(nil), nil)
+	charge := &counted[receipt]{err: context.DeadlineExceeded}
+	_, err := do(g, charge)
+	check.ErrorIs(t, err, onceward.ErrInDoubt, "Do")
+	r := driver.Resolution{Fence: 1, Note: driver.Note{Actor: "alice", Reason: "it is in the bank's statement"}}
+	check.NoError(t, g.ResolveResult(context.Background(), payment, receipt{"r-1", 12}, r), "ResolveResult")
+	got, err := do(g, charge)
+	check.NoError(t, err, "Do after it")
+	check.Equal(t, got, receipt{"r-1", 12}, "result")
+	check.Equal(t, charge.runs, 1, "runs")
+	err = g.ResolveResult(context.Background(), payment, receipt{}, r)
+	check.ErrorIs(t, err, driver.ErrLost, "a second time")
+	check.True(t, strings.Contains(err.Error(), "look it up again"), "it does not say what to do: %v", err)
 }
 
 func TestAnInputThatCannotBeEncodedRunsNothing(t *testing.T) {

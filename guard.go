@@ -3,6 +3,7 @@ package onceward
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -95,13 +96,23 @@ func (g *Guard) Resolve(ctx context.Context, key Key, r driver.Resolution) error
 	id := key.ID()
 	call := g.call(ctx, "resolve")
 	err := call.end(g.store.Resolve(call, id, r))
-	if err == nil {
+	if decided(err) {
 		g.answered(ctx)
-		g.trace(ctx, Trace{Step: "resolved", ID: id, Labels: key.labels(), Fence: r.Fence, Reason: r.Note.Reason})
-		g.rooms.changed(id)
 	}
-	return err
+	switch {
+	case errors.Is(err, driver.ErrLost):
+		return fmt.Errorf("onceward: not resolved: the key is not in doubt, or has another fence than %d; look it up again: %w",
+			r.Fence, err)
+	case err != nil:
+		return fmt.Errorf("onceward: it is not known whether this resolved the key; look it up: %w", err)
+	}
+	g.trace(ctx, Trace{Step: "resolved", ID: id, Labels: key.labels(), Fence: r.Fence, Reason: r.Note.Reason})
+	g.rooms.changed(id)
+	return nil
 }
+
+// Trace tells the guard's own hook and log what a door has noticed, such as a request that it refused before it asked.
+func (g *Guard) Trace(ctx context.Context, t Trace) { g.trace(ctx, t) }
 
 // Close waits until every outcome that the store did not take yet is stored, or ctx ends; then it gives up and says so.
 // Attempts that still run may still complete. After Close every Begin is refused.

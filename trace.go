@@ -39,7 +39,7 @@ type Trace struct {
 	Verb string
 	// Took is how long the step took; for an ending, how long the attempt ran.
 	Took time.Duration
-	// Reason is why it was refused (an Err… variable), given up or released.
+	// Reason is why it was refused (the text of an Err… variable, or a door's code), given up or released.
 	Reason string
 	// Err is what went wrong.
 	Err error
@@ -106,6 +106,11 @@ func traceLevel(t Trace) slog.Level {
 		return slog.LevelWarn
 	case "taken-over", "resolved", "breaker-closed", "begin-undone":
 		return slog.LevelInfo
+	case "refused":
+		if t.Err != nil { // there is more to say than the caller was told
+			return slog.LevelInfo
+		}
+		return slog.LevelDebug
 	case "swept":
 		if t.Err != nil {
 			return slog.LevelWarn
