@@ -23,13 +23,13 @@ func (x *exchange) admit() error {
 	} else if x.key.Value, err = ParseKey(values); err != nil {
 		return err
 	}
+	x.key.Operation = x.r.Method + " " + x.r.URL.EscapedPath()
 	if x.key.Scope, err = x.scope(x.r); err != nil {
 		return scopeProblem(err)
 	}
 	if x.key.Scope == "" {
-		return problemScopeMissing
+		return scopeProblem(errEmptyScope)
 	}
-	x.key.Operation = x.r.Method + " " + x.r.URL.EscapedPath()
 	x.key.Route, x.key.Host = x.r.Pattern, x.r.Host
 	if x.entered = x.scopes.enter(x.key.Scope); !x.entered {
 		return problemTooManyKeys
@@ -40,13 +40,25 @@ func (x *exchange) admit() error {
 	return nil
 }
 
+var errEmptyScope = errors.New("the scope function returned an empty scope")
+
+// scopeProblem tells the client nothing of err; the guard's log has it.
 func scopeProblem(err error) error {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
 	}
-	return problemScopeMissing
+	return &scopeError{problemScopeMissing, err}
 }
+
+// scopeError is what the client is told, and what the guard's log is told besides.
+type scopeError struct {
+	*Problem
+
+	cause error
+}
+
+func (e *scopeError) Unwrap() error { return e.Problem }
 
 // policyFor is the policy of this request.
 func (x *exchange) policyFor() *onceward.Policy {

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +37,17 @@ type answer struct {
 type field struct {
 	name   string
 	values []string
+}
+
+// EncodeAnswer makes the stored form of an answer, for whoever resolves a doubt with one. Of header it keeps what describes
+// the answer, as for any answer; see [Options].StoreHeaders for the rest. A status of 1xx, and a body with a status that
+// has none, are errors.
+func EncodeAnswer(status int, header http.Header, body []byte) ([]byte, error) {
+	if status < 200 || status > 999 || len(body) > 0 && !bodyAllowed(status) {
+		return nil, fmt.Errorf("oncehttp: %d with a body of %d bytes is no answer that can be replayed", status, len(body))
+	}
+	fields := slices.DeleteFunc(snapshot(nil, header), func(f field) bool { return !describes(f.name) })
+	return sealAnswer(append(make([]byte, bodyAt, bodyAt+len(body)+256), body...), status, fields, nil), nil
 }
 
 // sealAnswer makes an answer of buf, which holds bodyAt bytes for it and then the body.

@@ -3,7 +3,7 @@
 //
 // It follows the IETF draft "The Idempotency-Key HTTP Header Field" (-07) and RFC 9457 for what it refuses.
 //
-//	once := oncehttp.New(guard, tenant, nil)
+//	once := oncehttp.New(guard, customer, nil)
 //	mux.Handle("POST /payments", once(http.HandlerFunc(createPayment)))
 //
 // Order matters: authentication goes outside, so that strangers never reach a stored answer; then oncehttp; then whatever
@@ -28,8 +28,9 @@ import (
 // use.
 //
 // Scope says whose key it is: the tenant or principal of an authenticated request. It is called before the body is read
-// and must not read it. Its error is answered with 400 scope-missing, or with the [Problem] that it is; its text is not
-// shown. [SingleTenant] is the scope of a service that has one customer.
+// and must not read it. Its error is answered with 400 scope-missing, and its text goes to the guard's log only. An outage
+// is not the client's fault: return a [Problem] with status 503 for it, which is answered as it is. [SingleTenant] is the
+// scope of a service that has one customer.
 //
 // Opts may be nil. Like http.ServeMux.Handle, New panics when it is called wrongly, at start-up: it has no error to
 // return because no program can go on without it.

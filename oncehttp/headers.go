@@ -52,7 +52,13 @@ func set(names ...string) map[string]bool {
 // stores reports whether the answer's header field is kept for replays.
 func (c *config) stores(name string) bool {
 	name = http.CanonicalHeaderKey(name)
-	return (strings.HasPrefix(name, "Content-") || kept[name] || c.stored[name]) && !never[name]
+	return describes(name) || c.stored[name] && !never[name]
+}
+
+// describes reports whether the field speaks of the answer itself.
+func describes(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return (strings.HasPrefix(name, "Content-") || kept[name]) && !never[name]
 }
 
 // mark adds our header fields to a guarded answer, the first one or a replay, and one more if name is not empty.

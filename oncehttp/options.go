@@ -186,12 +186,7 @@ func (o *Options) check() error {
 				"tell how they were compared")
 		}
 	}
-	for _, name := range o.StoreHeaders {
-		if never[http.CanonicalHeaderKey(name)] {
-			return fmt.Errorf("oncehttp: Options.StoreHeaders holds %s, which must not be replayed: leave it out", name)
-		}
-	}
-	return nil
+	return o.checkNames()
 }
 
 // guards reports whether the request is ours.

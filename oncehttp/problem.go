@@ -87,7 +87,7 @@ var table = []struct {
 	{onceward.ErrKeyReused, Problem{Status: 422, Code: "key-reused", Title: "The key belongs to another request",
 		Detail: "Send this request with a key of its own.", SafeNewKey: true}},
 	{onceward.ErrInDoubt, Problem{Status: 409, Code: "in-doubt", Title: "It is not known how the request ended",
-		Detail: "It will not run again with this key until its operator has resolved it. Find out what happened before you " +
+		Detail: "It will not run again with this key until somebody has resolved it. Find out what happened before you " +
 			"send a new key."}},
 	{onceward.ErrNotStored, Problem{Status: 409, Code: "outcome-not-stored", Title: "The request ended, its answer was not kept",
 		Detail: "It will not run again with this key. The member outcome says what is known."}},
@@ -131,6 +131,7 @@ func forbidden(err error) error {
 // refuse answers with the problem for err.
 func (x *exchange) refuse(err error) {
 	p := problemOf(err)
+	x.explain(&p, err)
 	var outcome json.RawMessage
 	var refused *onceward.RefusedError
 	if errors.As(err, &refused) && errors.Is(refused.Reason, onceward.ErrNotStored) {
@@ -144,6 +145,28 @@ func (x *exchange) refuse(err error) {
 	}
 	x.expose(x.w.Header())
 	p.send(x.w, x.ProblemBase, outcome)
+}
+
+// explain adds what depends on the options, and tells the guard of what it cannot know: requests that are refused before
+// it is asked.
+func (x *exchange) explain(p *Problem, err error) {
+	switch {
+	case errors.Is(err, ErrKeyMissing):
+		p.Detail = "Send the header field " + x.Header + " with a key made where the operation begins."
+	case errors.Is(err, problemBodyTooLarge):
+		p.Detail = "The body may have " + strconv.FormatInt(x.MaxBody, 10) + " bytes at most."
+	}
+	var refused *onceward.RefusedError
+	if errors.As(err, &refused) {
+		return
+	}
+	t := onceward.Trace{Step: "refused", Reason: p.Code}
+	t.Labels.Operation = x.key.Operation
+	var scope *scopeError
+	if errors.As(err, &scope) {
+		t.Err = scope.cause
+	}
+	x.guard.Trace(x.r.Context(), t)
 }
 
 // Write answers with the problem. Base begins its type, and the code follows; "" is where this project documents its own.

@@ -239,8 +239,14 @@ func TestWrongOptions(t *testing.T) {
 		"KeyMaxAge is": func() {
 			New(guard, SingleTenant, &Options{KeyMaxAge: time.Hour, Policy: &onceward.Policy{Retention: time.Hour}})
 		},
-		"holds set-cookie": func() { New(guard, SingleTenant, &Options{StoreHeaders: []string{"set-cookie"}}) },
-		"no Algorithm":     func() { New(guard, SingleTenant, &Options{Also: []Fingerprint{{Body: ByContent().Body}}}) },
+		`holds "post"`:         func() { New(guard, SingleTenant, &Options{Methods: []string{"post"}}) },
+		`Header is "a b"`:      func() { New(guard, SingleTenant, &Options{Header: "a b"}) },
+		"is Authorization":     func() { New(guard, SingleTenant, &Options{Header: "authorization"}) },
+		"is Content-Type":      func() { New(guard, SingleTenant, &Options{Header: "content-type"}) },
+		`DerivedPrefix is " "`: func() { New(guard, SingleTenant, &Options{DerivedPrefix: " "}) },
+		`holds "x y"`:          func() { New(guard, SingleTenant, &Options{StoreHeaders: []string{"x y"}}) },
+		"holds set-cookie":     func() { New(guard, SingleTenant, &Options{StoreHeaders: []string{"set-cookie"}}) },
+		"no Algorithm":         func() { New(guard, SingleTenant, &Options{Also: []Fingerprint{{Body: ByContent().Body}}}) },
 		"Options.Policy": func() {
 			New(guard, SingleTenant, &Options{Policy: &onceward.Policy{Lease: -1}})(next).ServeHTTP(httptest.NewRecorder(), keyed("/"))
 		},
