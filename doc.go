@@ -1,10 +1,11 @@
-// Package onceward makes retries safe: the same request may come twice, ten times, to ten replicas, through crashes and
-// timeouts; the operation takes effect once, and everyone who asks gets the same answer.
+// Package onceward makes retries safe: the same request may come twice, ten times, through crashes and timeouts. By
+// default its operation takes effect at most once, and everyone who asks gets the same answer or is told why there is
+// none.
 //
 // What is promised:
 //
 //   - [Hold], the default: an operation starts at most once. If nobody is left who can say how it ended it is in doubt,
-//     callers are told so, and it is not run again until somebody resolves it.
+//     callers are told so, and it is not run again until somebody resolves it or the doubt retention is over.
 //   - [Rerun]: at least once. After the owner's lease the next caller runs it again, with a higher fence.
 //   - Exactly once is promised only inside one database transaction, and not by this package alone.
 //

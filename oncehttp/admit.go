@@ -17,6 +17,9 @@ func (x *exchange) admit() error {
 		// A proxy on the way would have to drop the key, and the next one to run the request without it.
 		return problemKeyHop
 	}
+	if x.r.URL.Opaque != "" || x.r.URL.Path == "*" {
+		return problemTarget
+	}
 	var err error
 	if values := x.r.Header[x.Header]; len(values) == 0 && x.Keys == Derived {
 		x.derived = true

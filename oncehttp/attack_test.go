@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -171,4 +172,17 @@ func TestALateRetryOfADerivedKeyDoesNotRun(t *testing.T) {
 		}
 		check.Equal(t, runs, 1, "runs")
 	})
+}
+
+// Their paths are empty, so that two different targets would have been one operation.
+func TestATargetWithoutAPathIsRefused(t *testing.T) {
+	ran := func(http.ResponseWriter, *http.Request) { t.Error("it ran") }
+	for _, target := range []string{"x:http://h/orders", "x:http://h/refunds", "*"} {
+		w, _ := ask(t, inMemory(t), ran, func(r *http.Request) {
+			u, err := url.ParseRequestURI(target)
+			check.NoError(t, err, "%s", target)
+			r.URL = u
+		})
+		check.Equal(t, w.Code, http.StatusBadRequest, "status for %s", target)
+	}
 }

@@ -42,6 +42,9 @@ const (
 var (
 	problemKeyHop = &Problem{Status: 400, Code: "key-invalid", Title: titleKey, SafeNewKey: true,
 		Detail: "The Connection field names the key's field, so that the key would not reach the service."}
+	// Such targets have no path, so that all of them would be one operation.
+	problemTarget = &Problem{Status: 400, Code: "target-invalid", Title: "The request's target has no path", SafeNewKey: true,
+		Detail: "Send a path, such as /payments."}
 	problemNotDerivable = &Problem{Status: 400, Code: "key-missing", Title: "The request needs an idempotency key",
 		Detail: "A key can only be derived from a JSON body. Send a key.", SafeNewKey: true}
 	problemScopeMissing = &Problem{Status: 400, Code: "scope-missing", Title: "It is not known whose key this is",

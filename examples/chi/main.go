@@ -14,7 +14,8 @@ import (
 )
 
 func routes(guard *onceward.Guard, ledger *shop.Ledger) http.Handler {
-	once := oncehttp.New(guard, shop.Account, &oncehttp.Options{Keys: oncehttp.Required})
+	customer := shop.Account // says whose key a request carries
+	once := oncehttp.New(guard, customer, &oncehttp.Options{Keys: oncehttp.Required})
 	router := chi.NewRouter()
 	router.With(shop.Authenticate, once).Post("/payments", pay(ledger))
 	return router

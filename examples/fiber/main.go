@@ -20,7 +20,7 @@ import (
 )
 
 func routes(guard *onceward.Guard, ledger *shop.Ledger) *fiber.App {
-	once := oncehttp.New(guard, account, &oncehttp.Options{Keys: oncehttp.Required})
+	once := oncehttp.New(guard, customer, &oncehttp.Options{Keys: oncehttp.Required})
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Use(recover.New()) // fasthttp recovers nothing: a panic would end the process
 	app.Post("/payments", authenticate(), adaptor.HTTPHandler(owned(once(pay(ledger)))))
@@ -48,8 +48,9 @@ func authenticate() fiber.Handler {
 	})
 }
 
-// account finds what basicauth has left: the adaptor's request has fiber's locals as the values of its context.
-func account(r *http.Request) (string, error) {
+// customer says whose key a request carries. It finds what basicauth has left: the adaptor's request has fiber's locals as
+// the values of its context.
+func customer(r *http.Request) (string, error) {
 	user, ok := r.Context().Value("username").(string)
 	if !ok {
 		return "", errors.New("nobody has signed in")
@@ -64,7 +65,7 @@ func pay(ledger *shop.Ledger) http.HandlerFunc {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		user, _ := account(r) // once has asked it already
+		user, _ := customer(r) // once has asked it already
 		receipt, err := ledger.Charge(user, payment)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
@@ -83,5 +84,5 @@ func main() {
 		log.Fatal(err)
 	}
 	app := routes(guard, new(shop.Ledger))
-	shop.UntilInterrupted(guard, func() error { return app.Listen(shop.Addr) }, app.ShutdownWithContext)
+	shop.UntilInterrupted(guard, app.Listener, app.ShutdownWithContext)
 }

@@ -13,7 +13,8 @@ import (
 )
 
 func routes(guard *onceward.Guard, ledger *shop.Ledger) http.Handler {
-	once := oncehttp.New(guard, shop.Account, &oncehttp.Options{Keys: oncehttp.Required})
+	customer := shop.Account // says whose key a request carries
+	once := oncehttp.New(guard, customer, &oncehttp.Options{Keys: oncehttp.Required})
 	guarded := gin.New()
 	guarded.Use(gin.Recovery()) // inside, so that a retry gets what the first client got of a panic
 	guarded.POST("/payments", pay(ledger))

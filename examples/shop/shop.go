@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os/signal"
 	"sync"
@@ -93,16 +94,20 @@ func Authenticate(next http.Handler) http.Handler {
 
 // Serve serves until it is interrupted. It ends the server first and the guard then, so that every outcome is stored.
 func Serve(handler http.Handler, guard *onceward.Guard) {
-	server := &http.Server{Addr: Addr, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	UntilInterrupted(guard, server.ListenAndServe, server.Shutdown)
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	UntilInterrupted(guard, server.Serve, server.Shutdown)
 }
 
 // UntilInterrupted is Serve for servers of other kinds.
-func UntilInterrupted(guard *onceward.Guard, serve func() error, shutdown func(context.Context) error) {
+func UntilInterrupted(guard *onceward.Guard, serve func(net.Listener) error, shutdown func(context.Context) error) {
+	listener, err := net.Listen("tcp", Addr)
+	if err != nil {
+		log.Fatal(err)
+	}
 	interrupted, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- serve() }()
+	go func() { failed <- serve(listener) }()
 	log.Printf(`try this twice: curl -i -u alice:secret -H 'Idempotency-Key: "order-1"' --json '{"amount": 1200}' http://%s/payments`, Addr)
 	select {
 	case err := <-failed:
