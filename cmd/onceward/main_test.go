@@ -98,7 +98,9 @@ func TestDemoDoesWhatItSays(t *testing.T) {
 		{"two equal answers", map[string]int{made: 2, replayed: 1, paid("p-2", "20"): 2}},
 		{"409 in-progress", map[string]int{conflict: 1, `"code":"in-progress"`: 1, made: 1, replayed: 0, paid("p-3", "30"): 1}},
 		{"the answer, at once", map[string]int{made: 1, replayed: 1, paid("p-3", "30"): 1}},
-		{"three payments", map[string]int{"HTTP/1.1 200": 1, `"id":"p-`: 3}},
+		{"502 upstream-failed", map[string]int{"HTTP/1.1 502": 1, `"code":"upstream-failed"`: 1}},
+		{"409 in-doubt", map[string]int{conflict: 1, `"code":"in-doubt"`: 1}},
+		{"four payments", map[string]int{"HTTP/1.1 200": 1, `"id":"p-`: 4, `"amount":40`: 1}},
 	}
 	for i, step := range steps {
 		title, command := p.nextStep(t)
@@ -176,4 +178,5 @@ func TestTermLetsRequestsComeToTheirEnd(t *testing.T) {
 	goOn()
 	check.Equal(t, <-answered, reply{"made", true, nil}, "the answer, and whether it was stored first")
 	check.NoError(t, <-p.exited, "its end, after %s", p.errs.String())
+	check.True(t, strings.Contains(p.errs.String(), "; a second signal ends it at once"), "the log: %s", p.errs.String())
 }

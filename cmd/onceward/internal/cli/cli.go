@@ -25,8 +25,11 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 		Short:             "Makes retries safe: a request that is sent again gets the same answer, and takes effect once",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
+		Version:           version(),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(didYouMean)
 	root.AddCommand(newDemo(), newProxy(), newVersion())
 	root.SetArgs(args)
 	root.SetOut(out)

@@ -23,6 +23,9 @@ func TestVersion(t *testing.T) {
 	code, out, _ := run("version")
 	check.Equal(t, code, 0, "exit code")
 	check.True(t, strings.HasPrefix(out, "onceward ") && strings.Contains(out, " go1."), "version: %q", out)
+	code, same, _ := run("--version")
+	check.Equal(t, code, 0, "exit code of --version")
+	check.Equal(t, same, out, "--version")
 }
 
 func TestWrongCallsAreExplained(t *testing.T) {
@@ -36,6 +39,14 @@ func TestWrongCallsAreExplained(t *testing.T) {
 		{[]string{"demo", "--listen", "8080"}, []string{"--listen", `"8080"`, "HOST:PORT"}},
 		{[]string{"proxy", "--scope", "none"}, []string{"--to", "http://"}},
 		{[]string{"proxy", "--to", "http://a"}, []string{"--scope", "authorization", "basic-user", "header:NAME", "none"}},
+		{[]string{"proxy"}, []string{"--to is missing", "--scope is missing"}},
+		{[]string{"proxy", "http://a"}, []string{`"http://a"`, "the service goes in --to"}},
+		{[]string{"proxy", "--scop", "none"}, []string{"unknown flag: --scop", "did you mean --scope?"}},
+		{[]string{"demo", "--listne", ":0"}, []string{"unknown flag: --listne", "did you mean --listen?"}},
+		{[]string{"demo", "--listen", "127.0.0.1:99999"}, []string{"--listen", `"127.0.0.1:99999"`, "65535"}},
+		{[]string{"--listen", "127.0.0.1:http"}, []string{"--listen", `"127.0.0.1:http"`, "HOST:PORT"}},
+		{[]string{"--to", "http://a:99999"}, []string{"--to", `"http://a:99999"`, "65535"}},
+		{[]string{"--scope", "header:Date"}, []string{"--scope", `"header:Date"`, "differs with each request"}},
 		{[]string{"--scope", "ip"}, []string{"--scope", `"ip"`, "authorization", "basic-user", "header:NAME", "none"}},
 		{[]string{"--to", "ftp://a"}, []string{"--to", `"ftp://a"`, "http://", "https://"}},
 		{[]string{"--to", "http://a?b"}, []string{"--to", `"http://a?b"`}},
@@ -79,17 +90,40 @@ func TestWrongCallsAreExplained(t *testing.T) {
 	check.Equal(t, code, 0, "exit code of a right call, which says %s", errs)
 }
 
-func TestTakenPortIsAFailure(t *testing.T) {
-	code, _, errs := run("demo", "--listen", "192.0.2.1:1") // an address that no machine has (RFC 5737)
-	check.Equal(t, code, 1, "exit code")
-	check.True(t, strings.Contains(errs, "--listen 192.0.2.1:1: "), "what it says: %s", errs)
+func TestFarFlagsAreNotSuggested(t *testing.T) {
+	_, _, errs := run("proxy", "--upstream", "http://a")
+	check.True(t, strings.Contains(errs, "unknown flag: --upstream") && !strings.Contains(errs, "mean"), "what it says: %s", errs)
+}
+
+func TestDistances(t *testing.T) {
+	for _, c := range [...]struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "abxc", 1}, {"abc", "ac", 1}, {"abc", "axc", 1},
+		{"abc", "acb", 2}, {"kitten", "sitting", 3},
+	} {
+		check.Equal(t, distance(c.a, c.b), c.want, "%s to %s", c.a, c.b)
+	}
 }
 
 func TestOperatorIsToldWhatTheScopeMeans(t *testing.T) {
 	for _, scope := range []string{"authorization", "basic-user", "header:X-User", "none"} {
 		_, _, errs := run("proxy", "--to", "http://127.0.0.1:1", "--scope", scope, "--listen", "127.0.0.1:0", "--log-format", "json")
-		check.True(t, strings.Contains(errs, `"scope":"`+scope+`"`), "%s: no start-up line: %s", scope, errs)
+		first, _, _ := strings.Cut(errs, "\n")
+		check.True(t, strings.Contains(first, `"scope":"`+scope+`"`), "%s: it is not what the log begins with: %s", scope, errs)
 	}
+}
+
+func TestOperatorIsToldWhatIsSet(t *testing.T) {
+	_, _, errs := run("proxy", "--to", "http://127.0.0.1:1/api", "--scope", "none", "--listen", "127.0.0.1:0",
+		"--methods", "PUT,POST", "--key", "required", "--on-crash", "rerun", "--retention", "72h")
+	want := `level=INFO msg="in front of http://127.0.0.1:1/api" methods=PUT,POST key=required on-crash=rerun retention=72h ` +
+		"store=memory:\n"
+	check.True(t, strings.Contains(errs, want), "no %s in %s", want, errs)
+	_, _, errs = run("proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0")
+	want = "methods=POST,PATCH key=optional on-crash=hold retention=24h store=memory:\n"
+	check.True(t, strings.Contains(errs, want), "no %s in %s", want, errs)
 }
 
 func TestSizes(t *testing.T) {

@@ -36,6 +36,11 @@ keys, live in this process and end with it.`,
 
 func runDemo(ctx context.Context, listen string, out, errs io.Writer) error {
 	log := slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	listener, err := bind(ctx, listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
 	api, to, err := startAPI(ctx, log)
 	if err != nil {
 		return err
@@ -47,7 +52,7 @@ func runDemo(ctx context.Context, listen string, out, errs io.Writer) error {
 	}
 	once := oncehttp.New(guard, oncehttp.SingleTenant, &oncehttp.Options{Keys: oncehttp.Required})
 	d := &door{
-		handler: once(proxy.New(to, &proxy.Options{Logger: log})), listen: listen, drain: time.Minute, log: log,
+		handler: once(proxy.New(to, &proxy.Options{Logger: log})), listener: listener, drain: time.Minute, log: log,
 		opened: func(base string) { introduce(out, base) },
 	}
 	return serveGuarded(ctx, d, guard)

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/onceward/onceward/cmd/onceward/internal/proxy"
 )
@@ -92,14 +92,6 @@ func guardable(text string) ([]string, error) {
 	return methods, nil
 }
 
-// address reads where to listen.
-func address(text string) (string, error) {
-	if _, _, err := net.SplitHostPort(text); err != nil {
-		return "", errors.New("want HOST:PORT, such as 127.0.0.1:8080, or 127.0.0.1:0 for any free port")
-	}
-	return text, nil
-}
-
 // upstream reads where to pass requests on to.
 func upstream(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
@@ -107,5 +99,47 @@ func upstream(text string) (*url.URL, error) {
 		u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("want http://HOST[:PORT][/PATH] or https://…, without a user, query and fragment")
 	}
+	if _, err := portNumber(u.Port()); u.Port() != "" && err != nil {
+		return nil, errors.New("want a port of at most 65535")
+	}
 	return u, nil
+}
+
+// didYouMean adds the nearest flag to the error about one that does not exist.
+func didYouMean(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	name, nearest, least := unknown.GetSpecifiedName(), "", 3
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := distance(name, f.Name); d < min(least, len(name)) {
+			nearest, least = f.Name, d
+		}
+	})
+	if nearest == "" {
+		return err
+	}
+	return fmt.Errorf("%w; did you mean --%s?", err, nearest)
+}
+
+// distance counts the letters that have to be inserted, removed or replaced to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // of the prefixes of b, for the part of a that was read
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"time"
 
@@ -51,7 +52,7 @@ func newProxy() *cobra.Command {
 		Short:   "Guard any HTTP service",
 		Long:    proxyLong,
 		Example: "  onceward proxy --to http://127.0.0.1:3000 --scope authorization",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().SortFlags = false
@@ -87,15 +88,28 @@ func newProxy() *cobra.Command {
 func textLog(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
 func jsonLog(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 
-// check finds what is wrong with flags that are right each for itself.
+// noArguments refuses what is not a flag: most likely it is the service.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected %q: the service goes in --to, such as --to http://127.0.0.1:3000", args[0])
+}
+
+// check finds what is missing, and what is wrong with flags that are right each for itself.
 func (f *proxyFlags) check() error {
+	var missing []error
+	if f.to == nil {
+		missing = append(missing, errors.New("--to is missing: say which service is guarded, such as --to http://127.0.0.1:3000"))
+	}
+	if f.scope.Of == nil {
+		missing = append(missing, fmt.Errorf("--scope is missing: say whose key a request carries, so that two callers' keys "+
+			"never meet. It is one of\n%s", proxy.ScopeHelp))
+	}
 	const derived = 10 * time.Minute // oncehttp's retention for derived keys
 	switch {
-	case f.to == nil:
-		return errors.New("--to is missing: say which service is guarded, such as --to http://127.0.0.1:3000")
-	case f.scope.Of == nil:
-		return fmt.Errorf("--scope is missing: say whose key a request carries, so that two callers' keys never meet. "+
-			"It is one of\n%s", proxy.ScopeHelp)
+	case missing != nil:
+		return errors.Join(missing...)
 	case f.policy.Lease > f.policy.Retention:
 		return fmt.Errorf("--lease %v is longer than --retention %v: want it shorter", f.policy.Lease, f.policy.Retention)
 	case f.keys == oncehttp.Derived && f.policy.Lease > derived:
@@ -110,8 +124,16 @@ func (f *proxyFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	store, err := open(f.store)
+	store, storeName, err := open(f.store)
 	if err != nil {
+		return err
+	}
+	listener, err := bind(cmd.Context(), f.listen)
+	if err != nil {
+		return failed(err)
+	}
+	defer listener.Close()
+	if err := callsItself(f.to, bound(listener)); err != nil {
 		return err
 	}
 	log := slog.New(f.handler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: f.level}))
@@ -124,11 +146,20 @@ func (f *proxyFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	log.Info("scope: "+f.scope.Note, "scope", f.scope.Name)
+	set := func(name string) slog.Attr { return slog.String(name, cmd.Flag(name).Value.String()) }
+	log.LogAttrs(cmd.Context(), slog.LevelInfo, "in front of "+f.to.String(),
+		set("methods"), set("key"), set("on-crash"), set("retention"), slog.String("store", storeName))
 	log.Warn("keys are kept in memory: after a restart, every retry is a new request")
-	return failed(f.serve(cmd.Context(), guard, log, cmd.OutOrStdout()))
+	return failed(f.serve(cmd.Context(), listener, guard, log, cmd.OutOrStdout()))
 }
 
-func (f *proxyFlags) serve(ctx context.Context, guard *onceward.Guard, log *slog.Logger, out io.Writer) error {
+func (f *proxyFlags) serve(
+	ctx context.Context, listener net.Listener, guard *onceward.Guard, log *slog.Logger, out io.Writer,
+) error {
+	policy, err := guard.Policy(nil)
+	if err != nil {
+		return err
+	}
 	once := oncehttp.New(guard, f.scope.Of, &oncehttp.Options{
 		Methods: f.methods, Keys: f.keys, MaxBody: f.maxBody, MaxOutcome: int(f.maxOutcome),
 	})
@@ -136,9 +167,11 @@ func (f *proxyFlags) serve(ctx context.Context, guard *onceward.Guard, log *slog
 	if idle == 0 {
 		idle = -1
 	}
-	passOn := proxy.New(f.to, &proxy.Options{UpstreamIdle: idle, AnswerTimeout: f.policy.MaxExecution, Logger: log})
+	passOn := proxy.New(f.to, &proxy.Options{
+		UpstreamIdle: idle, AnswerTimeout: policy.MaxExecution, MaxAttempts: policy.MaxAttempts, Logger: log,
+	})
 	d := &door{
-		handler: once(passOn), listen: f.listen, drain: f.policy.MaxExecution, log: log,
+		handler: once(passOn), listener: listener, drain: policy.MaxExecution, log: log,
 		opened: func(base string) { listening(out, base) },
 	}
 	return serveGuarded(ctx, d, guard)

@@ -18,30 +18,26 @@ const closeTime = 10 * time.Second
 
 // door is a handler on a port, and how long it may take to close.
 type door struct {
-	handler http.Handler
-	listen  string
-	drain   time.Duration // for the requests that run
-	log     *slog.Logger
-	opened  func(base string)
+	handler  http.Handler
+	listener net.Listener
+	drain    time.Duration // for the requests that run
+	log      *slog.Logger
+	opened   func(base string)
 }
 
 // serve answers until ctx ends. Then nobody new is let in, and what runs comes to its end.
 func (d *door) serve(ctx context.Context) error {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", d.listen)
-	if err != nil {
-		return fmt.Errorf("--listen %s: %w", d.listen, err)
-	}
 	server := newServer(d.handler, d.log)
 	serving := make(chan error, 1)
-	go func() { serving <- server.Serve(listener) }()
-	d.opened("http://" + listener.Addr().String())
+	go func() { serving <- server.Serve(d.listener) }()
+	warnIfOpen(d.log, d.listener)
+	d.opened("http://" + d.listener.Addr().String())
 	select {
 	case err := <-serving:
 		return err
 	case <-ctx.Done():
 	}
-	d.log.Info("stopping: no new requests; those that run come to their end", "at most", d.drain)
+	d.log.Info("stopping: no new requests; those that run come to their end; a second signal ends it at once", "at most", d.drain)
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.drain)
 	defer cancel()
 	if err := server.Shutdown(bound); err != nil {

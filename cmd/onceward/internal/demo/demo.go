@@ -27,7 +27,7 @@ type ledger struct {
 
 // New returns an API with a ledger of its own: POST /api/payments pays, GET /api/payments lists what was paid. It knows
 // nothing of keys: a payment that is asked for twice is made twice. With the header X-Demo-Delay, such as 3s, it takes its
-// time before it pays, 30 s at most.
+// time before it pays, 30 s at most; with X-Demo-Break, it pays and then breaks the connection off.
 func New() http.Handler {
 	l := &ledger{payments: []payment{}} // an empty ledger is [] in JSON
 	mux := http.NewServeMux()
@@ -56,6 +56,9 @@ func (l *ledger) pay(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	l.book(&p)
+	if r.Header.Get("X-Demo-Break") != "" {
+		panic(http.ErrAbortHandler)
+	}
 	w.Header().Set("Location", "/api/payments/"+p.ID)
 	answer(w, http.StatusCreated, &p)
 }

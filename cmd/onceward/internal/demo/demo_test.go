@@ -55,6 +55,20 @@ func TestWrongPaymentsAreNotMade(t *testing.T) {
 	check.Equal(t, get(t, api, "/api/payments").Body.String(), "[]\n", "the ledger")
 }
 
+func TestBreakComesAfterThePayment(t *testing.T) {
+	server := httptest.NewServer(New())
+	t.Cleanup(server.Close)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/payments", strings.NewReader(twelve))
+	check.NoError(t, err, "request")
+	r.Header.Set("X-Demo-Break", "1")
+	response, err := server.Client().Do(r)
+	if err == nil {
+		_ = response.Body.Close()
+	}
+	check.True(t, err != nil, "there is an answer")
+	check.Equal(t, strings.Count(get(t, server.Config.Handler, "/api/payments").Body.String(), `"id"`), 1, "payments")
+}
+
 func TestDelayIsHonouredAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := New()

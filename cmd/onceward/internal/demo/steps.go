@@ -16,6 +16,7 @@ func Steps(base string) []Step {
 			api, key, more, amount)
 	}
 	slow := ` -H 'X-Demo-Delay: 3s'`
+	broken := ` -H 'X-Demo-Break: 1'`
 	wait := ` -H 'X-Demo-Delay: 1s' -H 'Prefer: wait=10'`
 	return []Step{
 		{"A first payment: 201", pay("first", "12", "")},
@@ -26,6 +27,9 @@ func Steps(base string) []Step {
 		{"A slow one that is retried meanwhile: 409 in-progress for the retry, then 201 for the first",
 			pay("slow", "30", slow) + " & sleep 1; " + pay("slow", "30", slow) + "; wait"},
 		{"And retried after its end: the answer, at once", pay("slow", "30", slow)},
-		{"The ledger: three payments", "curl -i " + api},
+		{"One whose connection breaks off after the API has paid: 502 upstream-failed, and nobody can say whether it was made",
+			pay("broken", "40", broken)},
+		{"And retried: 409 in-doubt, because it could be paid twice", pay("broken", "40", broken)},
+		{"The ledger: four payments, the one in doubt among them, once", "curl -i " + api},
 	}
 }

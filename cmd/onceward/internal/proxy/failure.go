@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -30,19 +31,41 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if pass.attempt == nil && r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the client has left, and took its request along
 	}
-	problem, control := unavailable, "retry"
+	problem := unavailable
 	if pass.sent() {
-		problem, control = brokeOff, "in-doubt"
+		problem = brokeOff
 		if timedOut(r.Context(), err) {
 			problem = overdue
 		}
 	}
-	p.log.WarnContext(r.Context(), problem.Code, "method", r.Method, "path", r.URL.EscapedPath(), "error", err)
+	about := []slog.Attr{slog.String("operation", pass.operation)}
 	if pass.attempt != nil {
-		w.Header().Set(headerControl, control)
-		problem.Retryable = problem.Retryable || pass.attempt.OnCrash() == onceward.Rerun
+		about = append(about, slog.Int("attempt", pass.attempt.Number()), slog.Uint64("fence", pass.attempt.Fence()))
 	}
+	means := p.end(w, pass, &problem)
+	p.log.LogAttrs(r.Context(), slog.LevelWarn, problem.Code+": "+means, append(about, slog.String("error", err.Error()))...)
 	problem.Write(w, "")
+}
+
+// end ends the attempt, if there is one, completes its problem, and returns what the end means, for the log.
+func (p *Proxy) end(w http.ResponseWriter, pass *passage, problem *oncehttp.Problem) (means string) {
+	attempt := pass.attempt
+	switch {
+	case attempt == nil:
+		return "the request is not guarded"
+	case problem.Code == unavailable.Code:
+		w.Header().Set(headerControl, "retry")
+		return "nothing was sent, the key is free"
+	case attempt.OnCrash() == onceward.Rerun && attempt.Number() < p.maxAttempts:
+		// Somebody may have taken over: the guard finds out, and then answers with what is stored.
+		w.Header().Set(headerControl, "in-doubt")
+		problem.Retryable = true
+		return "the next request with the key runs"
+	default:
+		// Nobody can take over. Whoever resolves the doubt finds the reason in the record.
+		_ = attempt.Doubt(problem.Code) // the guard traces what goes wrong
+		return "the key is in doubt"
+	}
 }
 
 // timedOut also reports an attempt that ran for longer than its policy allows: that is how its context ends.

@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -36,10 +39,16 @@ func (s *sidecar) free(t *testing.T) {
 }
 
 func TestNobodyListensIsFree(t *testing.T) {
+	newSidecar(t, "http://"+vacant(t), nil, nil).free(t)
+}
+
+// vacant is a port that nobody listens on.
+func vacant(t *testing.T) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check.NoError(t, err, "a port")
-	check.NoError(t, listener.Close(), "that nobody listens on")
-	newSidecar(t, "http://"+listener.Addr().String(), nil, nil).free(t)
+	check.NoError(t, listener.Close(), "closing it")
+	return listener.Addr().String()
 }
 
 func TestBrokenHandshakeIsFree(t *testing.T) {
@@ -67,6 +76,15 @@ func TestClosedBeforeTheFirstByteIsFree(t *testing.T) {
 	s.free(t)
 }
 
+// brittle is a service that reads each request and breaks off.
+func brittle(t *testing.T) (to string) {
+	t.Helper()
+	return listen(t, func(conn *net.TCPConn) {
+		_, _ = read(bufio.NewReader(conn))
+		_ = conn.Close()
+	})
+}
+
 func TestUpstreamThatDiesAfterReadingIsInDoubt(t *testing.T) {
 	var calls atomic.Int64
 	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
@@ -79,10 +97,14 @@ func TestUpstreamThatDiesAfterReadingIsInDoubt(t *testing.T) {
 	check.Equal(t, first.StatusCode, http.StatusBadGateway, "status")
 	check.Equal(t, first.code(t), "upstream-failed", "code")
 	check.Equal(t, first.Header.Values("Retry-After"), []string(nil), "when to ask again")
+	check.True(t, strings.Contains(first.body, `"retryable":false`), "the client is told to try again: %s", first.body)
 	again := s.post(t, "/orders", "k", "tea")
 	check.Equal(t, again.StatusCode, http.StatusConflict, "status of a retry")
 	check.Equal(t, again.code(t), "in-doubt", "code of a retry")
 	check.Equal(t, calls.Load(), int64(1), "calls")
+	record, err := s.guard.Lookup(t.Context(), onceward.Key{Scope: "single-tenant", Operation: "POST /orders", Value: "k"})
+	check.NoError(t, err, "the record")
+	check.Equal(t, record.Note.Reason, "upstream-failed", "the reason in the record")
 }
 
 func TestUpstreamThatDiesIsRunAgainUnderRerun(t *testing.T) {
@@ -97,6 +119,56 @@ func TestUpstreamThatDiesIsRunAgainUnderRerun(t *testing.T) {
 	check.Equal(t, first.StatusCode, http.StatusBadGateway, "status")
 	check.True(t, strings.Contains(first.body, `"retryable":true`), "the client is told not to try again: %s", first.body)
 	check.Equal(t, s.post(t, "/orders", "k", "tea").StatusCode, http.StatusCreated, "status of the second attempt")
+}
+
+func TestLastAttemptUnderRerunIsInDoubt(t *testing.T) {
+	s := newSidecar(t, brittle(t), &onceward.Policy{OnCrash: onceward.Rerun, MaxAttempts: 2}, &Options{MaxAttempts: 2})
+	first := s.post(t, "/orders", "k", "tea")
+	check.True(t, strings.Contains(first.body, `"retryable":true`), "the first client is told not to try again: %s", first.body)
+	last := s.post(t, "/orders", "k", "tea")
+	check.Equal(t, last.code(t), "upstream-failed", "code of the last attempt")
+	check.True(t, strings.Contains(last.body, `"retryable":false`), "the last client is told to try again: %s", last.body)
+	check.Equal(t, s.post(t, "/orders", "k", "tea").code(t), "in-doubt", "code after the last attempt")
+}
+
+// What the proxy and the guard log of one failure can be joined.
+func TestFailuresAreLogged(t *testing.T) {
+	for _, c := range [...]struct {
+		key, to string
+		policy  onceward.Policy
+		says    string
+		guard   string // what the guard says of it
+	}{
+		{"k", brittle(t), onceward.Policy{}, "upstream-failed: the key is in doubt", "given-up"},
+		{"k", brittle(t), onceward.Policy{OnCrash: onceward.Rerun}, "upstream-failed: the next request with the key runs", "given-up"},
+		{"k", "http://" + vacant(t), onceward.Policy{}, "upstream-unavailable: nothing was sent, the key is free", "released"},
+		{"", brittle(t), onceward.Policy{}, "upstream-failed: the request is not guarded", ""},
+	} {
+		var log bytes.Buffer
+		all := &slog.HandlerOptions{Level: slog.LevelDebug}
+		s := newSidecar(t, c.to, &c.policy, &Options{Logger: slog.New(slog.NewJSONHandler(&log, all))})
+		s.post(t, "/a%2Fb?c", c.key, "tea")
+		s.Close() // whatever logs has ended
+		type line struct {
+			Msg, Operation, Error string
+			Attempt               int
+			Fence                 uint64
+		}
+		lines := map[string]line{}
+		for text := range bytes.Lines(log.Bytes()) {
+			var l line
+			check.NoError(t, json.Unmarshal(text, &l), "%s", text)
+			lines[l.Msg] = l
+		}
+		failed := lines[c.says]
+		check.Equal(t, failed.Operation, "POST /a%2Fb", "operation in the line %s in %s", c.says, log.String())
+		check.True(t, failed.Error != "", "no error in the line %s", c.says)
+		if c.guard != "" {
+			check.Equal(t, failed.Fence, uint64(1), "fence")
+			failed.Msg, failed.Error = c.guard, ""
+			check.Equal(t, lines[c.guard], failed, "what the guard says: %s", log.String())
+		}
+	}
 }
 
 func TestUpstreamThatIsTooSlowIsInDoubt(t *testing.T) {
@@ -166,10 +238,7 @@ func TestClientThatLeavesFindsItsAnswer(t *testing.T) {
 }
 
 func TestUnguardedFailures(t *testing.T) {
-	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
-		_, _ = read(bufio.NewReader(conn))
-		_ = conn.Close()
-	}), nil, nil)
+	s := newSidecar(t, brittle(t), nil, nil)
 	answer := s.post(t, "/orders", "", "tea")
 	check.Equal(t, answer.StatusCode, http.StatusBadGateway, "status")
 	check.Equal(t, answer.Header.Values(headerControl), []string(nil), "a word between the proxy and the guard")

@@ -35,6 +35,9 @@ type Options struct {
 	// AnswerTimeout is how long the upstream may take until it begins to answer. Guarded requests have the policy's
 	// MaxExecution besides. Defaults to 10 min.
 	AnswerTimeout time.Duration
+	// MaxAttempts is the policy's: after so many attempts that failed, a key is in doubt under rerun too, and the client of
+	// the last one is not told to try again. Defaults to 5, as the policy's does.
+	MaxAttempts int
 	// Logger is told what goes wrong with the upstream. Defaults to slog.Default.
 	Logger *slog.Logger
 }
@@ -43,6 +46,7 @@ type Options struct {
 type Proxy struct {
 	to             *url.URL
 	log            *slog.Logger
+	maxAttempts    int
 	reverse        httputil.ReverseProxy
 	plain, guarded *http.Transport
 }
@@ -60,9 +64,10 @@ func New(to *url.URL, opts *Options) *Proxy {
 	}
 	o.UpstreamIdle = cmp.Or(o.UpstreamIdle, 2*time.Second)
 	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 10*time.Minute)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	p := &Proxy{
-		to: to, log: o.Logger,
+		to: to, log: o.Logger, maxAttempts: o.MaxAttempts,
 		plain:   newTransport(o.UpstreamIdle, o.AnswerTimeout),
 		guarded: newTransport(o.UpstreamIdle/2, o.AnswerTimeout),
 	}
@@ -85,7 +90,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	pass := &passage{}
+	pass := &passage{operation: r.Method + " " + r.URL.EscapedPath()}
 	if attempt, ok := onceward.FromContext(r.Context()); ok {
 		pass.attempt = attempt
 		w = &held{ResponseWriter: w, pass: pass}
@@ -98,8 +103,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // passage is one request on its way through.
 type passage struct {
-	attempt *onceward.Attempt // nil if the request is not guarded
-	use     atomic.Pointer[use]
+	operation string            // as the guard calls it
+	attempt   *onceward.Attempt // nil if the request is not guarded
+	use       atomic.Pointer[use]
 
 	// Set once the upstream's header is here.
 	status   int

@@ -34,6 +34,9 @@ func ParseScope(text string) (Scope, error) {
 	case text == "basic-user":
 		return Scope{text, basicUser, "passwords are not checked here: something in front has to, because a name alone " +
 			"gets stored answers"}, nil
+	case kind == "header" && named && fleeting(name):
+		return Scope{}, fmt.Errorf("the header %s does not say whose key it is: it differs with each request, or is about the "+
+			"request itself. Want one that something in front sets to the caller, such as header:X-User", name)
 	case kind == "header" && named && token(name):
 		return Scope{text, headerScope(http.CanonicalHeaderKey(name)), "the header " + name + " is believed: something in " +
 			"front has to set it, and remove what clients send"}, nil
@@ -88,6 +91,25 @@ func headerScope(name string) func(*http.Request) (string, error) {
 			return values[0], nil
 		}
 		return "", missing("The request has to carry the header " + name + " once.")
+	}
+}
+
+// fleeting reports whether the header field differs from one operation of a caller to the next, so that nobody's retry could
+// be told from a new request.
+func fleeting(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	for _, prefix := range []string{"Content-", "Idempotency-", "Repeatability-", "X-B3-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "Age", "Date", "Digest", "Dpop", "Signature", "Signature-Input", "X-Idempotency-Key",
+		"Request-Id", "X-Request-Id", "Correlation-Id", "X-Correlation-Id", "X-Request-Start", "X-Amz-Date",
+		"Traceparent", "Tracestate", "B3", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Cf-Ray":
+		return true
+	default:
+		return false
 	}
 }
 

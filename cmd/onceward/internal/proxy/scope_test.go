@@ -67,6 +67,20 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+func TestHeadersThatDoNotNameACallerAreRefused(t *testing.T) {
+	for _, name := range []string{
+		"Idempotency-Key", "x-idempotency-key", "idempotency-fence", "date", "Content-Length", "content-digest", "TraceParent",
+		"X-Request-ID", "x-b3-traceid",
+	} {
+		_, err := ParseScope("header:" + name)
+		check.True(t, err != nil && strings.Contains(err.Error(), name) && strings.Contains(err.Error(), "header:X-User"), "%s: %v", name, err)
+	}
+	for _, name := range []string{"X-User", "Contents", "X-Tenant-Id"} {
+		_, err := ParseScope("header:" + name)
+		check.NoError(t, err, "%s", name)
+	}
+}
+
 func TestWrongScopesAreExplained(t *testing.T) {
 	for _, text := range []string{"", "ip", "header", "header:", "header:a b", "header:a:b", "Authorization"} {
 		_, err := ParseScope(text)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -26,6 +27,7 @@ import (
 type sidecar struct {
 	*httptest.Server
 	proxy *Proxy
+	guard *onceward.Guard
 }
 
 // newSidecar guards the service at to. Policy and opts may be nil.
@@ -33,13 +35,13 @@ func newSidecar(t *testing.T, to string, policy *onceward.Policy, opts *Options)
 	t.Helper()
 	target, err := url.Parse(to)
 	check.NoError(t, err, "the upstream's URL")
-	guard, err := onceward.New(memstore.New(nil), nil)
-	check.NoError(t, err, "guard")
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
 	if opts != nil {
-		o.UpstreamIdle = opts.UpstreamIdle
+		o.UpstreamIdle, o.MaxAttempts, o.Logger = opts.UpstreamIdle, opts.MaxAttempts, cmp.Or(opts.Logger, o.Logger)
 	}
-	s := &sidecar{proxy: New(target, &o)}
+	guard, err := onceward.New(memstore.New(nil), &onceward.Options{Logger: o.Logger})
+	check.NoError(t, err, "guard")
+	s := &sidecar{proxy: New(target, &o), guard: guard}
 	s.proxy.guarded.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the tests' own certificate
 	once := oncehttp.New(guard, oncehttp.SingleTenant, &oncehttp.Options{Policy: policy})
 	s.Server = httptest.NewServer(once(s.proxy))
