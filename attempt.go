@@ -128,6 +128,9 @@ func (a *Attempt) Outcome() (answer []byte, ok bool) {
 	return a.answer, a.replayed
 }
 
+// ID is the key's: what stores look up, and what logs name by its first digits.
+func (a *Attempt) ID() driver.ID { return a.id }
+
 // Fence grows with each attempt of the key. A sink that remembers the highest one it saw can refuse an attempt that was
 // overtaken. It is 0 if the attempt runs unprotected.
 func (a *Attempt) Fence() uint64 { return a.fence }

@@ -40,7 +40,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	about := []slog.Attr{slog.String("operation", pass.operation)}
 	if pass.attempt != nil {
-		about = append(about, slog.Int("attempt", pass.attempt.Number()), slog.Uint64("fence", pass.attempt.Fence()))
+		a := pass.attempt
+		about = append(about, slog.String("id", a.ID().Short()), slog.Int("attempt", a.Number()), slog.Uint64("fence", a.Fence()))
 	}
 	means := p.end(w, pass, &problem)
 	p.log.LogAttrs(r.Context(), slog.LevelWarn, problem.Code+": "+means, append(about, slog.String("error", err.Error()))...)

@@ -69,7 +69,7 @@ func New(to *url.URL, opts *Options) *Proxy {
 	p := &Proxy{
 		to: to, log: o.Logger, maxAttempts: o.MaxAttempts,
 		plain:   newTransport(o.UpstreamIdle, o.AnswerTimeout),
-		guarded: newTransport(o.UpstreamIdle/2, o.AnswerTimeout),
+		guarded: newTransport(half(o.UpstreamIdle), o.AnswerTimeout),
 	}
 	p.guarded.DialContext = countWrites(p.guarded.DialContext)
 	p.reverse = httputil.ReverseProxy{
@@ -84,14 +84,30 @@ func New(to *url.URL, opts *Options) *Proxy {
 	return p
 }
 
+// half of an idle time is never 0, which would mean for ever.
+func half(idle time.Duration) time.Duration {
+	if idle < 0 {
+		return idle
+	}
+	return max(idle/2, 1)
+}
+
 // ServeHTTP passes r on and the answer back.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect { // it asks for a tunnel to a place of the client's choice
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	attempt, guarded := onceward.FromContext(r.Context())
+	if problem := unfit(r); problem != nil {
+		if guarded {
+			w.Header().Set(headerControl, "retry") // nothing was sent
+		}
+		problem.Write(w, "")
+		return
+	}
 	pass := &passage{operation: r.Method + " " + r.URL.EscapedPath()}
-	if attempt, ok := onceward.FromContext(r.Context()); ok {
+	if guarded {
 		pass.attempt = attempt
 		w = &held{ResponseWriter: w, pass: pass}
 		defer pass.settle()

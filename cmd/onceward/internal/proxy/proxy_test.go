@@ -205,14 +205,14 @@ func TestUpgradePassesThroughUnguarded(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		line, _ := buffered.ReadString('\n')
 		_, _ = io.WriteString(conn, "heard "+line)
 	}), nil, nil)
 	upgrade := func(method, key string) *http.Request {
 		r := s.request(t, method, "/talk", key, "")
 		r.Header.Set("Connection", "Upgrade")
-		r.Header.Set("Upgrade", "echo")
+		r.Header.Set("Upgrade", "websocket")
 		return r
 	}
 

@@ -27,6 +27,16 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	for _, name := range []string{headerAttempt, headerControl, headerFence} {
 		delete(out, name)
 	}
+	for name := range out {
+		if disguised(name) {
+			delete(out, name)
+		}
+	}
+	if upgrade := out.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
+		// Others, h2c among them, are tunnels in which whole requests could pass that nobody looks at.
+		delete(out, "Upgrade")
+		delete(out, "Connection")
+	}
 	if attempt := passageOf(pr.In.Context()).attempt; attempt != nil {
 		out.Set(headerAttempt, strconv.Itoa(attempt.Number()))
 		out.Set(headerFence, strconv.FormatUint(attempt.Fence(), 10))

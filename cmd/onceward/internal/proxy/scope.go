@@ -51,11 +51,10 @@ func missing(detail string) error {
 	return &oncehttp.Problem{Status: 400, Code: "scope-missing", Title: "It is not known whose key this is", Detail: detail}
 }
 
-// unstable are the schemes whose credentials differ from one try to the next.
-var unstable = map[string]bool{
-	"aws4-hmac-sha256": true, "aws4-ecdsa-p256-sha256": true, "digest": true, "dpop": true, "hawk": true, "oauth": true,
-	"signature": true,
-}
+// stable are the schemes whose credentials are the same for each try. There are many of the other kind, such as Digest,
+// DPoP, Negotiate and all that sign the request, and new ones appear: what is not known is refused, because a retry under
+// it would run again.
+var stable = map[string]bool{"basic": true, "bearer": true, "token": true, "apikey": true, "api-key": true}
 
 // authorization does not verify anything: a wrong token is merely another scope. The id is a hash of it.
 func authorization(r *http.Request) (string, error) {
@@ -66,12 +65,13 @@ func authorization(r *http.Request) (string, error) {
 	scheme, credentials, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
 	scheme, credentials = strings.ToLower(scheme), strings.TrimSpace(credentials)
 	switch {
-	case unstable[scheme]:
-		return "", &oncehttp.Problem{Status: 400, Code: "scope-unstable", Title: "It is not known whose key this is",
-			Detail:     "Authorization by this scheme differs with each request, so that a retry cannot be recognised by it.",
-			SafeNewKey: true}
-	case credentials == "":
+	case scheme == "" || stable[scheme] && credentials == "":
 		return "", missing("The Authorization header holds no credentials.")
+	case !stable[scheme]:
+		return "", &oncehttp.Problem{Status: 400, Code: "scope-unstable", Title: "It is not known whose key this is",
+			Detail: "Only Basic, Bearer, Token and ApiKey are known to be the same with each request, so that a retry can be " +
+				"recognised by them.",
+			SafeNewKey: true}
 	default:
 		return scheme + " " + credentials, nil
 	}
@@ -104,7 +104,10 @@ func fleeting(name string) bool {
 		}
 	}
 	switch name {
-	case "Age", "Date", "Digest", "Dpop", "Signature", "Signature-Input", "X-Idempotency-Key",
+	case "Authorization": // --scope authorization knows which of them stay the same
+		return true
+	case "Age", "Connection", "Host", "Te", "Transfer-Encoding", "Upgrade",
+		"Date", "Digest", "Dpop", "Signature", "Signature-Input", "X-Idempotency-Key",
 		"Request-Id", "X-Request-Id", "Correlation-Id", "X-Correlation-Id", "X-Request-Start", "X-Amz-Date",
 		"Traceparent", "Tracestate", "B3", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Cf-Ray":
 		return true
