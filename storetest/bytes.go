@@ -73,7 +73,8 @@ func fingerprintsAreBytes(t *trial) {
 }
 
 func outcomesComeBack(t *trial) {
-	texts := append([]string{strings.Repeat("\x00", 100), everyByte(), random(1 << 20)}, awkward...)
+	const large = 1<<20 + 1<<19 // a body of 1 MiB comes with its headers
+	texts := append([]string{strings.Repeat("\x00", 100), everyByte(), random(large)}, awkward...)
 	for i, text := range texts {
 		out := driver.Outcome{Kind: driver.Answer + driver.Kind(i%2), Bytes: []byte(text)}
 		id, c := newID(), t.claim()
@@ -141,10 +142,6 @@ func labelsComeBack(t *trial) {
 
 func slicesBelongToTheCaller(t *trial) {
 	want := answer("the stored answer")
-	scribble := func(b []byte) {
-		clear(b)
-		_ = append(b[:0], "scribbled over"...)
-	}
 	completed, resolved := newID(), newID()
 	c := t.claim()
 	t.acquire(completed, c)
@@ -168,5 +165,41 @@ func slicesBelongToTheCaller(t *trial) {
 		t.outcome(t.get(id), want, "after the caller wrote into the slice that Get returned")
 		scribble(t.wants(driver.Done, id, by(c), "Acquire of a done key").Record.Outcome.Bytes)
 		t.outcome(t.get(id), want, "after the caller wrote into the slice that Acquire returned")
+	}
+	slicesOfInterruptedCalls(t, want)
+}
+
+func scribble(b []byte) {
+	clear(b)
+	_ = append(b[:0], "scribbled over"...)
+}
+
+// slicesOfInterruptedCalls checks that a slice is the caller's again as soon as Complete has returned, however it ended:
+// what is stored, now or later, is what was passed in.
+func slicesOfInterruptedCalls(t *trial, want driver.Outcome) {
+	type interrupted struct {
+		what  string
+		id    driver.ID
+		owner driver.Owner
+		err   error
+	}
+	var all []interrupted
+	for what, interruption := range interruptions() {
+		id, c := newID(), t.claim()
+		t.acquire(id, c)
+		mine := bytes.Clone(want.Bytes)
+		ctx, cancel := interruption()
+		err := t.store.Complete(ctx, id, c.Owner, driver.Outcome{Kind: want.Kind, Bytes: mine})
+		scribble(mine)
+		cancel()
+		all = append(all, interrupted{what, id, c.Owner, err})
+	}
+	t.outlive() // a call that was cut off may arrive late
+	for _, i := range all {
+		if r := t.get(i.id); r.Phase == driver.PhaseDone {
+			t.outcome(r, want, "after Complete with %s returned %s and the caller wrote into its slice", i.what, errorText(i.err))
+		}
+		t.ok(t.complete(i.id, i.owner, want), "Complete repeated after one with %s", i.what)
+		t.outcome(t.get(i.id), want, "after Complete was repeated")
 	}
 }

@@ -154,6 +154,7 @@ func concurrentUse(t *trial) {
 	for problem := range problems {
 		t.fatalf("among %d concurrent callers of %d keys: %s", workers, keys, problem)
 	}
+	t.callsMeet()
 }
 
 // holdOnce takes a key if it is free, checks that nobody else has it, and frees it in one of three ways.

@@ -25,6 +25,7 @@ func durationsByOneClock(t *trial) {
 	lifeOfDone(t, "the outcome's own retention, shorter than the claim's,", t.long(), 2*t.short())
 	lifeOfDone(t, "the outcome's own retention, longer than the claim's,", t.short(), 2*t.short())
 	ageOfAttempt(t)
+	lengthyDurations(t)
 }
 
 // lifeOfRunning follows a record whose owner shows one sign of life and then none.
@@ -95,6 +96,35 @@ func ageOfAttempt(t *trial) {
 	t.near(r.Age, 0, "Age just after a take-over")
 	t.near(r.Lease, c.Lease, "Lease just after a take-over")
 	t.near(r.Left, c.DoubtRetain, "Left just after a take-over")
+}
+
+// lengthyDurations checks that what nobody can wait for does not wrap: 2^31 milliseconds are 25 days, 2^32 are 50.
+func lengthyDurations(t *trial) {
+	const day = 24 * time.Hour
+	for _, d := range []time.Duration{30 * day, 3650 * day} {
+		id, c := newID(), t.claim()
+		c.MaxExecution, c.Lease, c.DoubtRetain, c.Retain = d, d-2*day, d, d-3*day
+		t.acquire(id, c)
+		r := t.get(id)
+		t.near(r.Lease, c.Lease, "Lease just after Acquire")
+		t.near(r.Left, c.DoubtRetain, "Left just after Acquire")
+		if r.MaxExecution != d {
+			t.fatalf("a MaxExecution of %v came back as %v", d, r.MaxExecution)
+		}
+		t.ok(t.extend(id, c.Owner, d-day), "Extend")
+		r = t.get(id)
+		t.near(r.Lease, d-day, "Lease just after Extend")
+		t.near(r.Left, c.DoubtRetain, "Left just after Extend")
+		t.ok(t.complete(id, c.Owner, answer("kept")), "Complete")
+		t.near(t.get(id).Left, c.Retain, "Left just after Complete, by the claim's retention,")
+
+		id = newID()
+		t.acquire(id, c)
+		out := answer("kept")
+		out.Retain = d
+		t.ok(t.complete(id, c.Owner, out), "Complete")
+		t.near(t.get(id).Left, d, "Left just after Complete, by the outcome's own retention,")
+	}
 }
 
 func fencesGrow(t *trial) {

@@ -23,6 +23,8 @@ const (
 	OneClock                flaw = "OneClock"                // the lease is the life of the record
 	RetainOfTheClaim        flaw = "RetainOfTheClaim"        // the outcome's own retention is ignored
 	DoubtFromAcquire        flaw = "DoubtFromAcquire"        // a sign of life does not keep the record
+	Int32Millis             flaw = "Int32Millis"             // durations wrap at 24.8 days
+	UInt32Millis            flaw = "UInt32Millis"            // or at 49.7
 	FenceReset              flaw = "FenceReset"              // a release forgets the fence
 	FenceNotRaisedByForce   flaw = "FenceNotRaisedByForce"   // a forced Resolve looks like the attempt before it
 	ResolvesAnyFence        flaw = "ResolvesAnyFence"        // ends attempts that the operator never saw
@@ -44,13 +46,18 @@ const (
 	BriefResidue            flaw = "BriefResidue"            // or not for long enough
 	FalsyResult             flaw = "FalsyResult"             // an empty outcome counts as none
 	TextBytes               flaw = "TextBytes"               // trailing blanks and NULs are trimmed
+	Truncates1M             flaw = "Truncates1M"             // a column of 1 MiB, cut in silence
 	FoldsCase               flaw = "FoldsCase"               // fingerprints are compared as text
 	SharesSlicesIn          flaw = "SharesSlicesIn"          // keeps the caller's slice
+	KeepsSliceAfterCancel   flaw = "KeepsSliceAfterCancel"   // only if the caller was interrupted
 	SharesSlicesOut         flaw = "SharesSlicesOut"         // hands out its own
 	IgnoresContext          flaw = "IgnoresContext"          // waits on for an hour
 	HalfStep                flaw = "HalfStep"                // done without an outcome
 	UnavailableAfterWrite   flaw = "UnavailableAfterWrite"   // "refused", and written
-	LeaksGoroutine          flaw = "LeaksGoroutine"          // one for each call
+	ExtendLooksFirst        flaw = "ExtendLooksFirst"        // takes back the outcome that came in between
+	ReleaseLooksFirst       flaw = "ReleaseLooksFirst"       // erases the attempt that took over in between
+	ResolveLooksFirst       flaw = "ResolveLooksFirst"       // overwrites the late outcome that came in between
+	LeaksGoroutine          flaw = "LeaksGoroutine"          // one for each Release
 	EvictsLive              flaw = "EvictsLive"              // makes room at any price
 	CompleteRefusedWhenFull flaw = "CompleteRefusedWhenFull" // keeps the key and loses the outcome
 	ReaperKillsLive         flaw = "ReaperKillsLive"         // sweeps what is in doubt
@@ -69,18 +76,18 @@ var mutants = []struct {
 	rule int
 }{
 	{CheckThenAct, 1}, {TakeOverUnderHold, 1}, {TakeOverBeyondAttempts, 1}, {PolicyOfTheLast, 1},
-	{EarlyExpiry, 2}, {OneClock, 2}, {RetainOfTheClaim, 2}, {DoubtFromAcquire, 2},
+	{EarlyExpiry, 2}, {OneClock, 2}, {RetainOfTheClaim, 2}, {DoubtFromAcquire, 2}, {Int32Millis, 2}, {UInt32Millis, 2},
 	{FenceReset, 3}, {FenceNotRaisedByForce, 3}, {ResolvesAnyFence, 3},
 	{NoFingerprint, 4}, {FingerprintOnlyWhenDone, 4}, {FirstFingerprintOnly, 4}, {LoserRenewsLease, 4},
 	{SelfConflict, 5}, {DoneIsMine, 5}, {ResolvedOwnerReturns, 5},
 	{UnownedExtend, 6}, {UnownedComplete, 6}, {UnownedRelease, 6}, {CompleteInTimeOnly, 6},
 	{OverwritesOutcome, 7}, {CompleteOnce, 7}, {ResolvedIsMine, 7},
 	{LateAcquire, 8}, {BriefResidue, 8},
-	{FalsyResult, 9}, {TextBytes, 9}, {FoldsCase, 9},
-	{SharesSlicesIn, 10}, {SharesSlicesOut, 10},
+	{FalsyResult, 9}, {TextBytes, 9}, {FoldsCase, 9}, {Truncates1M, 9},
+	{SharesSlicesIn, 10}, {SharesSlicesOut, 10}, {KeepsSliceAfterCancel, 10},
 	{IgnoresContext, 11}, {HalfStep, 11},
 	{UnavailableAfterWrite, 12},
-	{LeaksGoroutine, 13},
+	{LeaksGoroutine, 13}, {ExtendLooksFirst, 13}, {ReleaseLooksFirst, 13}, {ResolveLooksFirst, 13},
 	{EvictsLive, 14}, {CompleteRefusedWhenFull, 14},
 	{ReaperKillsLive, 15}, {SweepsUnchecked, 15}, {SweepsForeign, 15}, {ListsExpired, 15},
 	{ReadUnsynced, 16}, {AnswersUnsynced, 16},

@@ -24,8 +24,9 @@ type reference struct {
 
 // journal makes writes durable some time after they were made.
 type journal struct {
-	writes, synced int // how many have been made, and how many of them are durable
-	durable        map[driver.ID]*entry
+	writes  []*entry // that are not durable yet
+	first   int      // how many were made before these
+	durable map[driver.ID]*entry
 }
 
 const syncTime = 5 * time.Millisecond
@@ -58,17 +59,8 @@ func (s *reference) crash() *reference {
 	defer s.mu.Unlock()
 	up := newJournaled(s.flaw)
 	up.quit = s.quit
-	up.entries, up.journal.durable = snapshot(s.journal.durable), s.journal.durable
+	up.entries, up.journal.durable = maps.Clone(s.journal.durable), maps.Clone(s.journal.durable)
 	return up
-}
-
-func snapshot(entries map[driver.ID]*entry) map[driver.ID]*entry {
-	copied := maps.Clone(entries)
-	for id, e := range copied {
-		other := *e
-		copied[id] = &other
-	}
-	return copied
 }
 
 // call is where every verb passes: f is one transition under the mutex.
@@ -80,13 +72,10 @@ func (s *reference) call(ctx context.Context, f func(now time.Time) error) error
 		case UnavailableAfterWrite:
 			_ = s.transition(f)
 			return driver.ErrUnavailable
-		case HalfStep:
+		case HalfStep, KeepsSliceAfterCancel:
 		default:
 			return fmt.Errorf("%w: %w", driver.ErrUnavailable, ctx.Err())
 		}
-	}
-	if s.flaw == LeaksGoroutine {
-		go func() { <-s.quit }()
 	}
 	return s.transition(f)
 }
@@ -95,15 +84,12 @@ func (s *reference) transition(f func(now time.Time) error) error {
 	s.mu.Lock()
 	writes := s.written()
 	err := f(time.Now())
-	wrote := s.written() != writes
-	ticket, content := 0, map[driver.ID]*entry(nil)
-	if s.journal != nil {
-		ticket, content = s.journal.writes, snapshot(s.entries)
-	}
+	ticket := s.written()
+	wrote := ticket != writes
 	s.mu.Unlock()
 	unsynced := s.flaw == AnswersUnsynced || s.flaw == ReadUnsynced && !wrote
 	if s.journal != nil && !unsynced {
-		s.sync(ticket, content)
+		s.sync(ticket)
 	}
 	return err
 }
@@ -112,29 +98,31 @@ func (s *reference) written() int {
 	if s.journal == nil {
 		return 0
 	}
-	return s.journal.writes
+	return s.journal.first + len(s.journal.writes)
 }
 
-// sync returns when what the caller saw is durable.
-func (s *reference) sync(ticket int, content map[driver.ID]*entry) {
+// sync returns when the writes up to the ticket are durable.
+func (s *reference) sync(ticket int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ticket <= s.journal.synced {
+	j := s.journal
+	if ticket <= j.first {
 		return
 	}
 	s.mu.Unlock()
 	time.Sleep(syncTime)
 	s.mu.Lock()
-	if ticket > s.journal.synced {
-		s.journal.synced, s.journal.durable = ticket, content
+	for ; j.first < ticket; j.first++ {
+		j.durable[j.writes[0].ID] = j.writes[0]
+		j.writes = j.writes[1:]
 	}
 }
 
-// put stores an entry that replaces what was there.
+// put stores an entry that replaces what was there and does not change any more.
 func (s *reference) put(e *entry) {
 	s.entries[e.ID] = e
 	if s.journal != nil {
-		s.journal.writes++
+		s.journal.writes = append(s.journal.writes, e)
 	}
 }
 
@@ -149,11 +137,14 @@ func (s *reference) live(id driver.ID, now time.Time) *entry {
 }
 
 func (s *reference) full(now time.Time) bool {
+	if s.room == 0 {
+		return false
+	}
 	live := 0
 	for _, e := range s.entries {
 		if now.Before(e.expires) {
 			live++
 		}
 	}
-	return s.room > 0 && live >= s.room
+	return live >= s.room
 }

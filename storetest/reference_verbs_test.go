@@ -114,13 +114,25 @@ func (s *reference) alive(e *entry, lease time.Duration, now time.Time) {
 		lease -= lease / 10
 	}
 	if s.flaw != LazyGiveUp || lease > 0 {
-		e.leaseEnd = now.Add(lease)
+		e.leaseEnd = now.Add(s.narrow(lease))
 	}
 	if s.flaw != DoubtFromAcquire || e.expires.IsZero() {
-		e.expires = now.Add(e.doubtRetain)
+		e.expires = now.Add(s.narrow(e.doubtRetain))
 	}
 	if s.flaw == OneClock {
 		e.expires = e.leaseEnd
+	}
+}
+
+// narrow is a duration as it comes back from a column that cannot hold it.
+func (s *reference) narrow(d time.Duration) time.Duration {
+	switch s.flaw {
+	case Int32Millis:
+		return time.Duration(int32(d.Milliseconds())) * time.Millisecond
+	case UInt32Millis:
+		return time.Duration(uint32(d.Milliseconds())) * time.Millisecond
+	default:
+		return d
 	}
 }
 
@@ -142,6 +154,7 @@ func (s *reference) Extend(ctx context.Context, id driver.ID, o driver.Owner, x 
 		}
 		e.GivenUp, e.Note = x.Lease == 0, x.Note
 		s.alive(e, x.Lease, now)
+		s.gap(ExtendLooksFirst)
 		s.put(e)
 		return nil
 	})
@@ -169,8 +182,11 @@ func (s *reference) Complete(ctx context.Context, id driver.ID, o driver.Owner, 
 		}
 		s.finish(e, out, now)
 		e.Note = out.Note
-		if s.flaw == HalfStep && ctx.Err() != nil {
+		switch interrupted := ctx.Err() != nil; {
+		case interrupted && s.flaw == HalfStep:
 			e.Outcome = driver.Outcome{}
+		case interrupted && s.flaw == KeepsSliceAfterCancel:
+			e.Outcome.Bytes = out.Bytes
 		}
 		s.put(e)
 		return ctx.Err()
@@ -181,10 +197,13 @@ func (s *reference) finish(e *entry, out driver.Outcome, now time.Time) {
 	if out.Retain == 0 || s.flaw == RetainOfTheClaim {
 		out.Retain = e.retain
 	}
-	e.expires = now.Add(out.Retain)
+	e.expires = now.Add(s.narrow(out.Retain))
 	out.Retain = 0
 	if s.flaw != SharesSlicesIn {
 		out.Bytes = bytes.Clone(out.Bytes)
+	}
+	if s.flaw == Truncates1M {
+		out.Bytes = out.Bytes[:min(len(out.Bytes), 1<<20)]
 	}
 	if s.flaw == TextBytes {
 		out.Bytes = []byte(s.text(string(out.Bytes)))
@@ -194,6 +213,9 @@ func (s *reference) finish(e *entry, out driver.Outcome, now time.Time) {
 
 // Release implements driver.Store.
 func (s *reference) Release(ctx context.Context, id driver.ID, o driver.Owner, _ driver.Note) error {
+	if s.flaw == LeaksGoroutine {
+		go func() { <-s.quit }()
+	}
 	return s.call(ctx, func(now time.Time) error {
 		e := s.live(id, now)
 		switch {
@@ -206,6 +228,7 @@ func (s *reference) Release(ctx context.Context, id driver.ID, o driver.Owner, _
 				return driver.ErrLost
 			}
 		}
+		s.gap(ReleaseLooksFirst)
 		s.put(s.residue(e, now))
 		return nil
 	})
@@ -237,6 +260,7 @@ func (s *reference) Resolve(ctx context.Context, id driver.ID, r driver.Resoluti
 		if seen := s.read(e, now); !r.Force && !seen.InDoubt() {
 			return driver.ErrLost
 		}
+		s.gap(ResolveLooksFirst)
 		if r.Force && s.flaw != FenceNotRaisedByForce {
 			e.Fence++
 		}

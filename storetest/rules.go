@@ -65,7 +65,7 @@ all, the key would be held by nobody and every retry would wait for a ghost.`,
 		releaseOfNothing},
 
 	{9, "opaque bytes",
-		`Ids, fingerprints and outcomes are opaque (NUL, invalid UTF-8, empty, 1 MiB) and come back equal, as do labels and
+		`Ids, fingerprints and outcomes are opaque (NUL, invalid UTF-8, empty, more than 1 MiB) and come back equal, as do labels and
 notes. A store that trims, folds case or takes an empty answer for a missing one mixes up two customers' keys, or runs
 again every operation whose answer is empty.`,
 		opaqueBytes},
@@ -87,9 +87,10 @@ written all the same is held by nobody, and a Complete that was refused and writ
 		unavailableMeansNothingWritten},
 
 	{13, "concurrent use",
-		`Every verb is safe for concurrent use, and when the calls have returned and the store is closed no goroutine of it is
-left. A server makes thousands of calls at once: lost updates let two attempts hold one key, and one goroutine left
-per call ends the process some nights later.`,
+		`Every verb is safe for concurrent use: two calls that meet on one key end as if one had come after the other. When the
+calls have returned and the store is closed no goroutine of it is left. A server makes thousands of calls at once: a
+lost update lets two attempts hold one key, or takes back an outcome that was reported as stored, and one goroutine
+left per call ends the process some nights later.`,
 		concurrentUse},
 
 	{14, "a full store refuses",

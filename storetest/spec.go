@@ -177,6 +177,9 @@ func (k key) absent(now time.Duration) key {
 func (k key) resolve(now time.Duration, r driver.Resolution, err error) (key, error) {
 	k = k.at(now)
 	legal := k.phase != driver.PhaseAbsent && r.Fence == k.fence && (r.Force || k.inDoubt(now))
+	if legal && k.unseen && errors.Is(err, driver.ErrLost) {
+		return k, nil // the Resolve before it may have raised the fence
+	}
 	if !legal || err != nil {
 		return k, judge(legal, err)
 	}
