@@ -1,0 +1,146 @@
+package diskstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/check"
+)
+
+// A rawLog is the least that a durable store must do: append, and share an fdatasync among all who wait. It is what the
+// store is measured against.
+type rawLog struct {
+	file *os.File
+
+	mu      sync.Mutex
+	synced  sync.Cond
+	buf     []byte
+	spare   []byte
+	written int64 // bytes that were given to append
+	durable int64
+	syncing bool
+}
+
+func newRawLog(b *testing.B) *rawLog {
+	b.Helper()
+	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	check.NoError(b, err, "creating a log")
+	b.Cleanup(func() { file.Close() })
+	l := &rawLog{file: file}
+	l.synced.L = &l.mu
+	return l
+}
+
+// append returns when p is durable. Whoever finds no sync under way makes the next one, for all.
+func (l *rawLog) append(p []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf = append(l.buf, p...)
+	l.written += int64(len(p))
+	for mine := l.written; l.durable < mine; {
+		if l.syncing {
+			l.synced.Wait()
+			continue
+		}
+		l.syncing = true
+		batch, upTo := l.buf, l.written
+		l.buf = l.spare[:0]
+		l.mu.Unlock()
+		_, err := l.file.Write(batch)
+		if err == nil {
+			err = dataSync(l.file)
+		}
+		l.mu.Lock()
+		l.spare, l.syncing, l.durable = batch, false, upTo
+		l.synced.Broadcast()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BenchmarkPair is Acquire and Complete of a new key by many callers, each with a context that can end, beside two appends
+// of as many bytes to the raw log. The two take turns; the ratio is the median of the rounds.
+func BenchmarkPair(b *testing.B) {
+	for _, callers := range []int{1, 16, 128} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			s := openAt(b, b.TempDir(), vfs.Default)
+			log := newRawLog(b)
+			ctx, cancel := context.WithCancel(bg)
+			defer cancel()
+			var n atomic.Uint64
+			answer := make([]byte, 200)
+			entry := make([]byte, 450)
+			pair := func() error {
+				id := driver.ID(sha256.Sum256(binary.BigEndian.AppendUint64(nil, n.Add(1))))
+				if _, err := s.Acquire(ctx, id, claimOf(id)); err != nil {
+					return err
+				}
+				return s.Complete(ctx, id, ownerOf(id), driver.Outcome{Kind: driver.Answer, Bytes: answer})
+			}
+			raw := func() error {
+				if err := log.append(entry[:250]); err != nil {
+					return err
+				}
+				return log.append(entry)
+			}
+			var ratios, pairs []float64
+			for b.Loop() {
+				ours, theirs := rate(b, callers, pair), rate(b, callers, raw)
+				ratios, pairs = append(ratios, ours/theirs), append(pairs, ours)
+			}
+			slices.Sort(ratios)
+			slices.Sort(pairs)
+			b.ReportMetric(ratios[len(ratios)/2], "of-raw-log")
+			b.ReportMetric(pairs[len(pairs)/2], "pairs/s")
+		})
+	}
+}
+
+// rate is how often per second so many callers can do op, in a round of 250 ms.
+func rate(b *testing.B, callers int, op func() error) float64 {
+	b.Helper()
+	var done, failed atomic.Int64
+	var all sync.WaitGroup
+	start := time.Now()
+	for range callers {
+		all.Go(func() {
+			for time.Since(start) < 250*time.Millisecond {
+				if op() != nil {
+					failed.Add(1)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	check.Equal(b, failed.Load(), 0, "calls that failed")
+	return float64(done.Load()) / time.Since(start).Seconds()
+}
+
+func BenchmarkReplay(b *testing.B) {
+	s := openAt(b, b.TempDir(), vfs.Default)
+	id := keyOf(0, 0, 0)
+	acquire(b, s, id)
+	check.NoError(b, complete(s, id), "Complete")
+	c := claimOf(id)
+	for b.Loop() {
+		if g, err := s.Acquire(bg, id, c); err != nil || g.Verdict != driver.Done {
+			b.Fatal(g.Verdict, err)
+		}
+	}
+}

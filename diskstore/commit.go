@@ -1,0 +1,162 @@
+package diskstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/record"
+)
+
+// enter admits a call until leave. A closed or failed store admits none.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	if !s.inUse.TryRLock() {
+		return fmt.Errorf("%w: diskstore: %s is closed", driver.ErrUnavailable, s.dir.path)
+	}
+	if s.failure() != nil {
+		s.leave()
+		return s.unavailable()
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.inUse.RUnlock() }
+
+// hold enters and takes the stripe of id, so that nobody else reads or changes its key before release.
+//
+// A stripe is held until what was written under it is durable. That is what makes a read wait for the sync of the write
+// that it would see; keys that share a stripe by chance wait for each other too, so there are many.
+func (s *Store) hold(ctx context.Context, id driver.ID) (release func(), err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	stripe := s.stripes[int(binary.BigEndian.Uint16(id[:]))%len(s.stripes)]
+	select {
+	case stripe <- struct{}{}:
+		return func() { <-stripe; s.leave() }, nil
+	case <-ctx.Done():
+		s.leave()
+		return nil, ended(ctx)
+	case <-s.failed:
+		s.leave()
+		return nil, s.unavailable()
+	}
+}
+
+// change makes one transition: it reads the entry of id, asks decide, and returns when the next one is durable.
+func (s *Store) change(ctx context.Context, id driver.ID, decide judge) error {
+	release, err := s.hold(ctx, id)
+	if err != nil {
+		return err
+	}
+	batch, err := s.prepare(id, decide)
+	if batch == nil || err != nil {
+		release()
+		return err
+	}
+	return s.commit(ctx, batch, pebble.Sync, release)
+}
+
+// prepare returns nil when nothing changes.
+func (s *Store) prepare(id driver.ID, decide judge) (*pebble.Batch, error) {
+	old, err := s.load(id)
+	if err != nil {
+		return nil, err
+	}
+	// Read under the stripe, so that time never goes back for a key.
+	now, was := s.now(), int64(0)
+	if old != nil {
+		was = old.Gone
+	}
+	next, err := decide(old, now)
+	if next == nil || err != nil {
+		return nil, err
+	}
+	if err := s.disk.usable(); err != nil {
+		return nil, err
+	}
+	return s.replace(id, old != nil, was, next)
+}
+
+// replace is the batch that stores next and keeps the expiry index, where each entry lies in the bucket of its end.
+// A sign of life mostly stays within its bucket, and then costs no more than the record.
+func (s *Store) replace(id driver.ID, existed bool, was int64, next *entry) (*pebble.Batch, error) {
+	b := s.db.NewBatch()
+	old, bucket := s.bucket(was), s.bucket(next.Gone)
+	if existed && old != bucket {
+		if err := b.Delete(indexKey(old, id), nil); err != nil {
+			return nil, err
+		}
+	}
+	if !existed || old != bucket {
+		if err := b.Set(indexKey(bucket, id), nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.Set(recordKey(id), record.Append(nil, (*record.Stored)(next)), nil); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// load returns nil if there is no trace of the key.
+func (s *Store) load(id driver.ID) (*entry, error) {
+	value, closer, err := s.db.Get(recordKey(id))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil, nil //nolint:nilnil // no trace of it is an answer, and no record
+	case pebble.IsCorruptionError(err):
+		return nil, fmt.Errorf("%w: diskstore: %w", driver.ErrUndecodable, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: diskstore: reading: %w", driver.ErrUnavailable, err)
+	}
+	defer closer.Close()
+	return decode(id, value)
+}
+
+func decode(id driver.ID, value []byte) (*entry, error) {
+	stored, err := record.Decode(value)
+	if err == nil {
+		err = stored.CheckID(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("diskstore: id %s: %w", id.Short(), err)
+	}
+	return (*entry)(&stored), nil
+}
+
+// commit applies the batch and then calls release, also when it returns earlier because ctx ended or the store failed.
+// Many commits at once share a sync.
+func (s *Store) commit(ctx context.Context, b *pebble.Batch, o *pebble.WriteOptions, release func()) error {
+	done := make(chan error, 1)
+	go func() { // it cannot be interrupted, and does not return from a failure of the disk
+		err := s.apply(b, o)
+		release()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("diskstore: outcome unknown: %w", ctx.Err())
+	case <-s.failed:
+		return s.unknown()
+	}
+}
+
+func (s *Store) apply(b *pebble.Batch, o *pebble.WriteOptions) error {
+	if err := s.db.Apply(b, o); err != nil {
+		s.fail(err)
+	}
+	if s.failure() != nil { // Apply succeeds after failures that it has only told its Logger about
+		return s.unknown()
+	}
+	return b.Close()
+}
