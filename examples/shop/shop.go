@@ -100,7 +100,7 @@ func Serve(handler http.Handler, guard *onceward.Guard) {
 
 // UntilInterrupted is Serve for servers of other kinds.
 func UntilInterrupted(guard *onceward.Guard, serve func(net.Listener) error, shutdown func(context.Context) error) {
-	listener, err := net.Listen("tcp", Addr)
+	listener, err := net.Listen("tcp", Addr) //nolint:noctx // it returns at once
 	if err != nil {
 		log.Fatal(err)
 	}
