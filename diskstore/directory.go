@@ -105,10 +105,32 @@ func (d *directory) begin() error {
 	if err := d.write(markerNew); err != nil {
 		return err
 	}
+	// A power cut must not leave the rest without the marker, or the directory would look like somebody else's.
+	if err := d.syncDir(d.path); err != nil {
+		return err
+	}
 	if err := d.fs.MkdirAll(d.records(), 0o700); err != nil {
 		return err
 	}
 	return errors.Join(d.syncDir(d.path), d.syncDir(d.fs.PathDir(d.path)))
+}
+
+// wipe removes what a creation that was cut off has left, but for the lock, which is held. The directory is not complete,
+// so no record was ever acknowledged.
+func (d *directory) wipe() error {
+	names, err := d.fs.List(d.records())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == "LOCK" {
+			continue
+		}
+		if err := d.fs.RemoveAll(d.fs.PathJoin(d.records(), name)); err != nil {
+			return err
+		}
+	}
+	return d.syncDir(d.records())
 }
 
 // finish declares the directory complete.

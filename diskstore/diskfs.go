@@ -1,6 +1,7 @@
 package diskstore
 
 import (
+	"errors"
 	"os"
 	"strings"
 
@@ -13,8 +14,21 @@ func (d *disk) ours(name string) bool { return name == d.path || strings.HasPref
 
 func (d *disk) join(name string) string { return d.path + string(os.PathSeparator) + name }
 
+// Create makes the name of a manifest durable at once. Pebble syncs the directory only when it has created the file that
+// points to the manifest, and a power cut in between may keep the pointer and not what it points to.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+	f, err := d.open(name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+	if err != nil || !strings.HasPrefix(d.PathBase(name), "MANIFEST-") {
+		return f, err
+	}
+	dir, err := d.OpenDir(d.PathDir(name))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (d *disk) OpenDir(name string) (vfs.File, error) {

@@ -134,6 +134,9 @@ func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 func (s *Store) openDB(created bool) error {
 	var err error
 	if created {
+		if err = s.dir.wipe(); err != nil {
+			return err
+		}
 		if s.db, err = s.openPebble(created); err == nil {
 			err = errors.Join(s.db.Close(), s.failure())
 		}

@@ -14,7 +14,7 @@ import (
 // flaw is a promise that a twin breaks.
 type flaw struct {
 	scenario string
-	seen     string // in what the scenario says
+	seen     string // in what the scenario says; anything if it is empty
 	why      string
 }
 
@@ -66,6 +66,7 @@ var flaws = map[*door][]flaw{
 		{"isolation", "runs of", nothing},
 	},
 	plainDoor: slices.Concat(flawsOfBoth, []flaw{
+		{"500 that wait", "", "only the body is stored, and whoever looks before it is runs: chance decides which shows"},
 		{"500 at once", "the handler ran", "it looks, and stores after the work: there is no record while it runs"},
 		{"another request", "want 422", "the key is all that is compared, and that after the work only"},
 		{"asked before the end, told after it", twice, "it looks, and acts on what it saw then"},
@@ -73,6 +74,7 @@ var flaws = map[*door][]flaw{
 		{"three leases long, and then a failure", "the handler ran 4 times", "neither running nor failing leaves a record"},
 	}),
 	lockDoor: slices.Concat(flawsOfBoth, []flaw{
+		{"500 that wait", "the answer is 200", noStatus},
 		{"500 at once", "no answer", "whoever comes meanwhile waits, without a deadline"},
 		{"another request", "no answer", "the key is all that is compared, and that after the wait for the lock"},
 		{"asked before the end, told after it", twice, "it looks before it has the lock, and not again when it has it"},
@@ -87,7 +89,6 @@ var flaws = map[*door][]flaw{
 
 // flawsOfBoth are those of the naive algorithm with the lock and without it.
 var flawsOfBoth = []flaw{
-	{"500 that wait", "the answer is 200", noStatus},
 	{"no key", "the handler ran 1 times, want 2", "a missing key is made of the body, so that two equal payments are one"},
 	{"the client leaves", twice, "the client's leaving cancels the work, and a failure leaves no record"},
 	{"the client asks before it sends the body", "the answer is 200", noStatus},
@@ -181,7 +182,7 @@ func TestTwins(t *testing.T) {
 				switch {
 				case f.scenario == "" && found != "":
 					t.Errorf("%s: no flaw is known, but: %.500s", c.name, found)
-				case f.scenario != "" && !strings.Contains(found, f.seen):
+				case f.scenario != "" && (found == "" || !strings.Contains(found, f.seen)):
 					t.Errorf("%s: %s, want to see %q, got: %.500s", c.name, f.why, f.seen, found)
 				}
 				delete(want, c.name)
