@@ -1,6 +1,7 @@
 package onceward
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ func (a *Attempt) complete(out driver.Outcome) error {
 	if decided(err) {
 		a.finish(err, done)
 	} else {
-		kept := out // only an answer that has to be sent again is moved to the heap
+		kept := out
+		kept.Bytes = bytes.Clone(out.Bytes) // the guard may need them for longer than the caller lends them
 		err = a.insist(func(ctx context.Context) error { return a.store(ctx, &kept) }, done)
 	}
 	return a.verdict(err)

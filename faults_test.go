@@ -137,6 +137,20 @@ func TestAnUnknownCompleteIsBroughtHome(t *testing.T) {
 	}
 }
 
+// The caller has its bytes back when Complete returns, also while the guard still brings them to the store.
+func TestAnAnswerThatIsStillBeingStoredIsTheGuardsOwn(t *testing.T) {
+	faulty(t, onceward.Options{}, func(t *testing.T, g *onceward.Guard, f *storetest.Faulty) {
+		a := begin(t, g, nil)
+		f.Always(storetest.VerbComplete, storetest.Refuse)
+		answer := []byte("paid")
+		check.ErrorIs(t, a.Complete(answer), onceward.ErrUnavailable, "Complete")
+		copy(answer, "lost")
+		f.Always(storetest.VerbComplete, storetest.Fault{})
+		time.Sleep(10 * time.Second)
+		replayed(t, g, "paid")
+	})
+}
+
 func TestCloseWaitsForWhatIsNotStored(t *testing.T) {
 	faulty(t, onceward.Options{}, func(t *testing.T, g *onceward.Guard, f *storetest.Faulty) {
 		a := begin(t, g, nil)

@@ -225,7 +225,7 @@ func (x *exchange) end(rec *recorder, class Class) error {
 		return x.attempt.Doubt("the answer says that nobody knows how it ended")
 	case class == Final && rec.keeping:
 		err := x.attempt.Complete(rec.encode())
-		rec.shared = err != nil // the guard may still be storing it
+		rec.shared = err != nil // a call that did not answer may still read it
 		return err
 	case class == NoStore:
 		return x.attempt.Tombstone(rec.summary("no-store"))

@@ -34,7 +34,7 @@ type recorder struct {
 	sent    bool   // status and header are on their way
 	gone    bool   // the client left: nothing more is sent, recording goes on
 	keeping bool   // the buffer holds the whole body
-	shared  bool   // the guard may still read the buffer
+	shared  bool   // the store may still read the buffer
 	length  int64  // of the body
 	sum     hash.Hash
 	*buffers

@@ -65,7 +65,7 @@ func newProxy() *cobra.Command {
 		oneOf([]string{"optional", "required", "derive"}, oncehttp.Optional, oncehttp.Required, oncehttp.Derived))
 	add(cmd, &f.methods, "methods", "POST,PATCH", "METHODS", "which are guarded", guardable)
 	add(cmd, &f.policy.OnCrash, "on-crash", "hold", "POLICY",
-		"a key whose owner died: hold never runs it again, rerun does after the lease",
+		"a key of which nobody can say how it ended: hold does not run it again, rerun does after the lease",
 		oneOf([]string{"hold", "rerun"}, onceward.Hold, onceward.Rerun))
 	add(cmd, &f.policy.Lease, "lease", "30s", "TIME", "how long a request holds its key without a sign of life",
 		atLeast(time.Millisecond))
