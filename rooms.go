@@ -43,6 +43,7 @@ func (r *rooms) wait(ctx context.Context, id driver.ID, until time.Time, grant *
 	defer r.exit(id, in)
 	r.guard.trace(ctx, Trace{Step: "waiting", ID: id})
 	begun := time.Now()
+	defer func() { r.guard.trace(ctx, Trace{Step: "waited", ID: id, Took: time.Since(begun)}) }()
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
@@ -61,7 +62,6 @@ func (r *rooms) wait(ctx context.Context, id driver.ID, until time.Time, grant *
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
-	r.guard.trace(ctx, Trace{Step: "waited", ID: id, Took: time.Since(begun)})
 	return again, nil
 }
 
