@@ -38,25 +38,36 @@ type Options struct {
 	// MaxAttempts is the policy's: after so many attempts that failed, a key is in doubt under rerun too, and the client of
 	// the last one is not told to try again. Defaults to 5, as the policy's does.
 	MaxAttempts int
+	// TrustForwarded says that something in front sets Forwarded, X-Real-Ip and all X-Forwarded fields, and removes those of
+	// its clients. They are then passed on, and X-Forwarded-For gets one address more. Defaults to false: they are removed.
+	TrustForwarded bool
+	// ScopeHeader is a field that says whose key a request carries. It is passed on also if it is an X-Forwarded one, since
+	// it is trusted anyway. Defaults to none.
+	ScopeHeader string
 	// Logger is told what goes wrong with the upstream. Defaults to slog.Default.
 	Logger *slog.Logger
 }
 
 // Proxy is a handler that passes requests on. It is safe for concurrent use.
 type Proxy struct {
-	to             *url.URL
+	to             *url.URL // http or https
+	h2c            bool
+	trustForwarded bool
+	scopeHeader    string
 	log            *slog.Logger
 	maxAttempts    int
 	reverse        httputil.ReverseProxy
 	plain, guarded *http.Transport
+	unguarded      underway
+	strange        words
 }
 
 // flushAfter is how long the beginning of a guarded answer is held back for the rest: an answer that is complete by then
 // is stored before it is sent.
 const flushAfter = time.Second
 
-// New returns a proxy to an upstream, an absolute http or https URL. A path of it is put in front of every request's.
-// Options may be nil.
+// New returns a proxy to an upstream, an absolute http, https or h2c URL; h2c is HTTP/2 without TLS. A path of it is put in
+// front of every request's. Options may be nil.
 func New(to *url.URL, opts *Options) *Proxy {
 	var o Options
 	if opts != nil {
@@ -66,17 +77,22 @@ func New(to *url.URL, opts *Options) *Proxy {
 	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 10*time.Minute)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	target, h2c := *to, to.Scheme == "h2c"
+	if h2c {
+		target.Scheme = "http"
+	}
 	p := &Proxy{
-		to: to, log: o.Logger, maxAttempts: o.MaxAttempts,
-		plain:   newTransport(o.UpstreamIdle, o.AnswerTimeout),
-		guarded: newTransport(half(o.UpstreamIdle), o.AnswerTimeout),
+		to: &target, h2c: h2c, trustForwarded: o.TrustForwarded, scopeHeader: http.CanonicalHeaderKey(o.ScopeHeader),
+		log: o.Logger, maxAttempts: o.MaxAttempts,
+		plain:   newTransport(h2c, o.UpstreamIdle, o.AnswerTimeout),
+		guarded: newTransport(h2c, half(o.UpstreamIdle), o.AnswerTimeout),
 	}
 	p.guarded.DialContext = countWrites(p.guarded.DialContext)
 	p.reverse = httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
 		Transport:      roundTripper(p.roundTrip),
 		FlushInterval:  flushAfter,
-		ModifyResponse: inspect,
+		ModifyResponse: p.inspect,
 		ErrorHandler:   p.fail,
 		BufferPool:     &buffers{},
 		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
@@ -107,14 +123,66 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	pass := &passage{operation: r.Method + " " + r.URL.EscapedPath()}
+	ctx := context.WithValue(r.Context(), passageKey{}, pass)
 	if guarded {
 		pass.attempt = attempt
-		w = &held{ResponseWriter: w, pass: pass}
 		defer pass.settle()
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer p.unguarded.enter(pass, func() { cutOff(w, cancel) })()
 	}
-	ctx := context.WithValue(r.Context(), passageKey{}, pass)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: pass.gotConn})
-	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { pass.gotConn(info, p.h2c) },
+	})
+	p.reverse.ServeHTTP(&wayBack{ResponseWriter: w, pass: pass}, r.WithContext(ctx))
+}
+
+// EndUnguarded ends the requests under way that are not guarded, upgraded connections among them, and all that are still to
+// come. Guarded ones come to their end. It is for a process that has to end.
+func (p *Proxy) EndUnguarded() { p.unguarded.end() }
+
+// cutOff ends a request, wherever it waits: for the upstream, or for a client that neither sends nor takes.
+func cutOff(w http.ResponseWriter, cancel context.CancelFunc) {
+	cancel()
+	control, past := http.NewResponseController(w), time.Unix(1, 0)
+	_ = control.SetReadDeadline(past)
+	_ = control.SetWriteDeadline(past)
+}
+
+// underway are requests that can be ended.
+type underway struct {
+	mu   sync.Mutex
+	over bool
+	ends map[*passage]func()
+}
+
+// enter notes how to end a request. Once leave has returned it is not ended any more.
+func (u *underway) enter(pass *passage, end func()) (leave func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		end()
+	}
+	if u.ends == nil {
+		u.ends = map[*passage]func(){}
+	}
+	u.ends[pass] = end
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.ends, pass)
+	}
+}
+
+func (u *underway) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
+	for _, end := range u.ends {
+		end()
+	}
 }
 
 // passage is one request on its way through.

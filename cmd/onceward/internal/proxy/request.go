@@ -22,18 +22,18 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 		// A service behind a sidecar sees the host that its clients see. One behind TLS goes by the name in its certificate.
 		pr.Out.Host = pr.In.Host
 	}
-	pr.SetXForwarded()
 	out := pr.Out.Header
 	for _, name := range []string{headerAttempt, headerControl, headerFence} {
 		delete(out, name)
 	}
+	p.forwarded(pr)
 	for name := range out {
 		if disguised(name) {
 			delete(out, name)
 		}
 	}
-	if upgrade := out.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
-		// Others, h2c among them, are tunnels in which whole requests could pass that nobody looks at.
+	if upgrade := out.Get("Upgrade"); upgrade != "" && (p.h2c || !strings.EqualFold(upgrade, "websocket")) {
+		// Others, h2c among them, are tunnels in which whole requests could pass that nobody looks at. HTTP/2 has none.
 		delete(out, "Upgrade")
 		delete(out, "Connection")
 	}
@@ -48,6 +48,32 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	p.sendOnce(pr.Out)
 }
 
+// forwarded says where the request comes from. What the client says of it is passed on only if it is trusted.
+func (p *Proxy) forwarded(pr *httputil.ProxyRequest) {
+	out := pr.Out.Header
+	for name := range pr.In.Header {
+		if aboutOrigin(name) && name != p.scopeHeader {
+			delete(out, name)
+		}
+	}
+	if !p.trustForwarded {
+		pr.SetXForwarded()
+		return
+	}
+	out["X-Forwarded-For"] = pr.In.Header["X-Forwarded-For"]
+	pr.SetXForwarded() // appends to it
+	for name, values := range pr.In.Header {
+		if aboutOrigin(name) && name != "X-Forwarded-For" {
+			out[name] = values
+		}
+	}
+}
+
+// aboutOrigin reports whether the field tells of a request as it was before a proxy.
+func aboutOrigin(name string) bool {
+	return name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
+}
+
 // sendOnce keeps net/http from sending r a second time by itself when a connection dies. Its HTTP/1 transport takes a
 // request with one of these header fields for safe to repeat, but looks for the canonical names only. Its HTTP/2 transport
 // repeats whatever has no body, so that the body must be one of which it cannot know that it is empty. With HTTP/1 such a
@@ -55,7 +81,7 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 func (p *Proxy) sendOnce(r *http.Request) {
 	rename(r.Header, "Idempotency-Key", "idempotency-key")
 	rename(r.Header, "X-Idempotency-Key", "x-idempotency-key")
-	if r.Body == nil && p.to.Scheme == "https" && !Safe(r.Method) {
+	if r.Body == nil && (p.to.Scheme == "https" || p.h2c) && !Safe(r.Method) {
 		r.Body = io.NopCloser(strings.NewReader(""))
 	}
 }

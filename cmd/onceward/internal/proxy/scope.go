@@ -12,6 +12,8 @@ import (
 type Scope struct {
 	// Name is the text that was parsed.
 	Name string
+	// Header is NAME of header:NAME.
+	Header string
 	// Of finds the scope of a request. Its error is a *oncehttp.Problem.
 	Of func(*http.Request) (string, error)
 	// Note is what an operator has to know about it.
@@ -29,19 +31,20 @@ func ParseScope(text string) (Scope, error) {
 	kind, name, named := strings.Cut(text, ":")
 	switch {
 	case text == "authorization":
-		return Scope{text, authorization, "a caller whose token is refreshed has another scope: a retry with the new " +
-			"token is a new request"}, nil
+		return Scope{Name: text, Of: authorization,
+			Note: "a caller whose token is refreshed has another scope: a retry with the new token is a new request"}, nil
 	case text == "basic-user":
-		return Scope{text, basicUser, "passwords are not checked here: something in front has to, because a name alone " +
-			"gets stored answers"}, nil
+		return Scope{Name: text, Of: basicUser,
+			Note: "passwords are not checked here: something in front has to, because a name alone gets stored answers"}, nil
 	case kind == "header" && named && fleeting(name):
 		return Scope{}, fmt.Errorf("the header %s does not say whose key it is: it differs with each request, or is about the "+
 			"request itself. Want one that something in front sets to the caller, such as header:X-User", name)
 	case kind == "header" && named && token(name):
-		return Scope{text, headerScope(http.CanonicalHeaderKey(name)), "the header " + name + " is believed: something in " +
-			"front has to set it, and remove what clients send"}, nil
+		return Scope{Name: text, Header: name, Of: headerScope(http.CanonicalHeaderKey(name)),
+			Note: "the header " + name + " is believed: something in front has to set it, and remove what clients send"}, nil
 	case text == "none":
-		return Scope{text, oncehttp.SingleTenant, "all callers share one scope: whoever knows a key gets its answer"}, nil
+		return Scope{Name: text, Of: oncehttp.SingleTenant,
+			Note: "all callers share one scope: whoever knows a key gets its answer"}, nil
 	default:
 		return Scope{}, fmt.Errorf("want one of\n%s", ScopeHelp)
 	}

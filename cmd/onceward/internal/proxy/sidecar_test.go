@@ -37,14 +37,18 @@ func newSidecar(t *testing.T, to string, policy *onceward.Policy, opts *Options)
 	check.NoError(t, err, "the upstream's URL")
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
 	if opts != nil {
-		o.UpstreamIdle, o.MaxAttempts, o.Logger = opts.UpstreamIdle, opts.MaxAttempts, cmp.Or(opts.Logger, o.Logger)
+		quiet := o.Logger
+		o = *opts
+		o.Logger = cmp.Or(o.Logger, quiet)
 	}
 	guard, err := onceward.New(memstore.New(nil), &onceward.Options{Logger: o.Logger})
 	check.NoError(t, err, "guard")
 	s := &sidecar{proxy: New(target, &o), guard: guard}
-	s.proxy.guarded.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the tests' own certificate
+	for _, transport := range []*http.Transport{s.proxy.guarded, s.proxy.plain} {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the tests' own certificate
+	}
 	once := oncehttp.New(guard, oncehttp.SingleTenant, &oncehttp.Options{Policy: policy})
-	s.Server = httptest.NewServer(once(s.proxy))
+	s.Server = httptest.NewServer(CutOffIdle(once(s.proxy), 0))
 	client := s.Client().Transport.(*http.Transport)
 	client.DisableCompression = true // or it would ask for it itself
 	client.ResponseHeaderTimeout = 10 * time.Second
@@ -104,6 +108,21 @@ func service(t *testing.T, calls *atomic.Int64, handle http.HandlerFunc) string 
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// secured is a port whose connections are TLS, and speak HTTP/2 if h2 is set. It returns the port's URL.
+func secured(t *testing.T, h2 bool, handle func(conn net.Conn)) string {
+	t.Helper()
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	config := certificate.TLS.Clone()
+	certificate.Close()
+	config.NextProtos = nil
+	if h2 {
+		config.NextProtos = []string{"h2"}
+	}
+	to := listen(t, func(conn *net.TCPConn) { handle(tls.Server(conn, config)) })
+	return strings.Replace(to, "http", "https", 1)
 }
 
 // listen calls handle with each connection to a port, and returns the port's URL.

@@ -48,5 +48,5 @@ func disguised(name string) bool {
 		return false
 	}
 	name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-	return strings.HasPrefix(name, "Idempotency-") || strings.HasPrefix(name, "X-Forwarded-")
+	return strings.HasPrefix(name, "Idempotency-") || aboutOrigin(name)
 }
