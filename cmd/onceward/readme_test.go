@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestTheREADMEsProxy(t *testing.T) {
 	_, flags, found := strings.Cut(blocks[1][1], "./onceward ")
 	check.True(t, found, "no proxy in %q", blocks[1][1])
 	flags = strings.TrimSpace(strings.ReplaceAll(flags, "3000", port))
-	p := start(t, append(strings.Fields(flags), "--listen", "127.0.0.1:0")...)
+	p := start(t, append(strings.Fields(flags), "--listen", "127.0.0.1:0", "--store", filepath.Join(t.TempDir(), "data"))...)
 	for range 2 {
 		command := strings.ReplaceAll(blocks[2][1], "http://127.0.0.1:8080", p.base)
 		out, err := exec.CommandContext(t.Context(), "bash", "-c", command).Output()

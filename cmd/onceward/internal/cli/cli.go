@@ -30,7 +30,7 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(didYouMean)
-	root.AddCommand(newDemo(), newProxy(), newVersion())
+	root.AddCommand(newDemo(), newProxy(), newKeys(), newKey(), newSweep(), newStats(), newBackup(), newVersion())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestWrongCallsAreExplained(t *testing.T) {
-	right := []string{"proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0"}
+	right := []string{"proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0", "--store", "memory:"}
 	for _, c := range [...]struct {
 		args []string
 		says []string
@@ -54,7 +55,12 @@ func TestWrongCallsAreExplained(t *testing.T) {
 		{[]string{"--listen", "8080"}, []string{"--listen", `"8080"`, "HOST:PORT"}},
 		{[]string{"--store", "redis://u:secret@a"}, []string{"--store", "redis://u:", "memory:"}},
 		{[]string{"--store", "memory://a"}, []string{"--store", `"memory://a"`, "memory:"}},
+		{[]string{"--store", "memory:a"}, []string{"--store", `"memory:a"`, "memory:"}},
 		{[]string{"--store", "://secret"}, []string{"--store", "memory:"}},
+		{[]string{"--store", ""}, []string{"--store", `""`, "./onceward-data", "memory:"}},
+		{[]string{"--admin", "0.0.0.0:9090"}, []string{"--admin", `"0.0.0.0:9090"`, "127.0.0.1:9090"}},
+		{[]string{"--admin", ":9090"}, []string{"--admin", `":9090"`, "127.0.0.1:9090"}},
+		{[]string{"--admin", "9090"}, []string{"--admin", `"9090"`, "HOST:PORT"}},
 		{[]string{"--key", "maybe"}, []string{"--key", `"maybe"`, "optional", "required", "derive"}},
 		{[]string{"--methods", "POST,GET"}, []string{"--methods", `"POST,GET"`, "POST"}},
 		{[]string{"--methods", "post"}, []string{"--methods", `"post"`, "POST"}},
@@ -63,7 +69,15 @@ func TestWrongCallsAreExplained(t *testing.T) {
 		{[]string{"--lease", "30"}, []string{"--lease", `"30"`, "1ms", "30s"}},
 		{[]string{"--lease", "0s"}, []string{"--lease", `"0s"`, "1ms"}},
 		{[]string{"--lease", "48h"}, []string{"--lease 48h", "--retention 24h"}},
-		{[]string{"--lease", "11m", "--key", "derive"}, []string{"--lease 11m", "--key"}},
+		{[]string{"--lease", "11m", "--key", "derive"}, []string{"--lease 11m", "--derived-retention 10m"}},
+		{[]string{"--derived-retention", "0s"}, []string{"--derived-retention", `"0s"`, "1ms"}},
+		{[]string{"--key-max-age", "24h"}, []string{"--key-max-age 24h", "--retention 24h", "5m"}},
+		{[]string{"--min-free", "0"}, []string{"--min-free", `"0"`, "at least 1"}},
+		{[]string{"--max-body", "2GiB"}, []string{"--max-body", "--max-bodies"}},
+		{[]string{"--max-bodies", "0"}, []string{"--max-bodies", `"0"`, "at least 1"}},
+		{[]string{"--body-timeout", "0s"}, []string{"--body-timeout", `"0s"`, "1ms"}},
+		{[]string{"--client-idle", "0s"}, []string{"--client-idle", `"0s"`, "1ms"}},
+		{[]string{"--drain", "-1s"}, []string{"--drain", `"-1s"`, "0s"}},
 		{[]string{"--max-execution", "-1s"}, []string{"--max-execution", `"-1s"`}},
 		{[]string{"--retention", "1d"}, []string{"--retention", `"1d"`, "24h"}},
 		{[]string{"--wait", "-1s"}, []string{"--wait", `"-1s"`, "0s"}},
@@ -90,6 +104,24 @@ func TestWrongCallsAreExplained(t *testing.T) {
 	check.Equal(t, code, 0, "exit code of a right call, which says %s", errs)
 }
 
+func TestAnotherScopeIsRefusedUnlessAccepted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	proxy := func(scope string, more ...string) (code int, out, errs string) {
+		return run(append([]string{"proxy", "--to", "http://127.0.0.1:1", "--scope", scope, "--listen", "127.0.0.1:0",
+			"--store", dir}, more...)...)
+	}
+	code, _, errs := proxy("authorization")
+	check.Equal(t, code, 0, "exit code of the first start, which says %s", errs)
+	code, out, errs := proxy("none")
+	check.Equal(t, code, 1, "exit code with another scope")
+	check.Equal(t, out, "", "what it prints")
+	for _, word := range []string{"--scope", "--accept-scope", dir} {
+		check.True(t, strings.Contains(errs, word), "no %s in %s", word, errs)
+	}
+	code, _, errs = proxy("none", "--accept-scope")
+	check.Equal(t, code, 0, "exit code when it is accepted, which says %s", errs)
+}
+
 func TestFarFlagsAreNotSuggested(t *testing.T) {
 	_, _, errs := run("proxy", "--upstream", "http://a")
 	check.True(t, strings.Contains(errs, "unknown flag: --upstream") && !strings.Contains(errs, "mean"), "what it says: %s", errs)
@@ -109,7 +141,8 @@ func TestDistances(t *testing.T) {
 
 func TestOperatorIsToldWhatTheScopeMeans(t *testing.T) {
 	for _, scope := range []string{"authorization", "basic-user", "header:X-User", "none"} {
-		_, _, errs := run("proxy", "--to", "http://127.0.0.1:1", "--scope", scope, "--listen", "127.0.0.1:0", "--log-format", "json")
+		_, _, errs := run("proxy", "--to", "http://127.0.0.1:1", "--scope", scope, "--listen", "127.0.0.1:0",
+			"--store", "memory:", "--log-format", "json")
 		first, _, _ := strings.Cut(errs, "\n")
 		check.True(t, strings.Contains(first, `"scope":"`+scope+`"`), "%s: it is not what the log begins with: %s", scope, errs)
 	}
@@ -117,12 +150,13 @@ func TestOperatorIsToldWhatTheScopeMeans(t *testing.T) {
 
 func TestOperatorIsToldWhatIsSet(t *testing.T) {
 	_, _, errs := run("proxy", "--to", "http://127.0.0.1:1/api", "--scope", "none", "--listen", "127.0.0.1:0",
-		"--methods", "PUT,POST", "--key", "required", "--on-crash", "rerun", "--retention", "72h")
+		"--methods", "PUT,POST", "--key", "required", "--on-crash", "rerun", "--retention", "72h", "--store", "memory:")
 	want := `level=INFO msg="in front of http://127.0.0.1:1/api" methods=PUT,POST key=required on-crash=rerun retention=72h ` +
 		"store=memory:\n"
 	check.True(t, strings.Contains(errs, want), "no %s in %s", want, errs)
-	_, _, errs = run("proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0")
-	want = "methods=POST,PATCH key=optional on-crash=hold retention=24h store=memory:\n"
+	dir := filepath.Join(t.TempDir(), "data")
+	_, _, errs = run("proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--listen", "127.0.0.1:0", "--store", dir)
+	want = "methods=POST,PATCH key=optional on-crash=hold retention=24h store=" + dir + "\n"
 	check.True(t, strings.Contains(errs, want), "no %s in %s", want, errs)
 }
 

@@ -95,9 +95,10 @@ func guardable(text string) ([]string, error) {
 // upstream reads where to pass requests on to.
 func upstream(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+	known := err == nil && slices.Contains([]string{"http", "https", "h2c"}, u.Scheme)
+	if !known || u.Hostname() == "" || u.User != nil ||
 		u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("want http://HOST[:PORT][/PATH] or https://…, without a user, query and fragment")
+		return nil, errors.New("want http://HOST[:PORT][/PATH], https://… or h2c://…, without a user, query and fragment")
 	}
 	if _, err := portNumber(u.Port()); u.Port() != "" && err != nil {
 		return nil, errors.New("want a port of at most 65535")

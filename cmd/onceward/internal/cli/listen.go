@@ -29,19 +29,32 @@ func portNumber(text string) (uint16, error) {
 	return uint16(port), err
 }
 
-// bind opens the port before anything else is done or said.
-func bind(ctx context.Context, listen string) (net.Listener, error) {
+// loopback reads where to listen for this machine only.
+func loopback(text string) (string, error) {
+	text, err := address(text)
+	if err != nil {
+		return "", err
+	}
+	host, _, _ := net.SplitHostPort(text)
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return "", errors.New("want an address of this machine only, such as 127.0.0.1:9090: nobody is asked who they are there")
+	}
+	return text, nil
+}
+
+// bind opens the port that a flag names, before anything else is done or said.
+func bind(ctx context.Context, flag, listen string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		host, text, _ := net.SplitHostPort(listen)
 		port, _ := portNumber(text)
 		next := max(port+1, 1024) // the first that needs no privilege; it also follows the last one
-		return nil, fmt.Errorf("--listen %s: the port is in use: end what listens there (the demo?), or choose another, such as "+
-			"--listen %s", listen, net.JoinHostPort(host, strconv.Itoa(int(next))))
+		return nil, fmt.Errorf("--%s %s: the port is in use: end what listens there (the demo?), or choose another, such as "+
+			"--%s %s", flag, listen, flag, net.JoinHostPort(host, strconv.Itoa(int(next))))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--listen %s: %w", listen, err)
+		return nil, fmt.Errorf("--%s %s: %w", flag, listen, err)
 	}
 	return listener, nil
 }
@@ -61,7 +74,7 @@ func bound(listener net.Listener) netip.AddrPort {
 // callsItself finds out whether what is sent to the service would come back to the address where the proxy listens. A name
 // other than localhost is not looked up: what it means may change at any time.
 func callsItself(to *url.URL, listens netip.AddrPort) error {
-	text := cmp.Or(to.Port(), map[string]string{"http": "80", "https": "443"}[to.Scheme])
+	text := cmp.Or(to.Port(), map[string]string{"http": "80", "h2c": "80", "https": "443"}[to.Scheme])
 	if port, err := portNumber(text); err != nil || port != listens.Port() {
 		return nil //nolint:nilerr // the flag has refused what is no port
 	}

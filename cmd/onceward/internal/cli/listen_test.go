@@ -35,7 +35,7 @@ func TestForeignAddressIsAFailure(t *testing.T) {
 func TestOpenPortIsTold(t *testing.T) {
 	const warning = "all machines that reach this one can connect"
 	for listen, open := range map[string]bool{":0": true, "0.0.0.0:0": true, "127.0.0.1:0": false, "localhost:0": false} {
-		for _, command := range [][]string{{"demo"}, {"proxy", "--to", "http://127.0.0.1:1", "--scope", "none"}} {
+		for _, command := range [][]string{{"demo"}, {"proxy", "--to", "http://127.0.0.1:1", "--scope", "none", "--store", "memory:"}} {
 			_, _, errs := run(append(command, "--listen", listen)...)
 			check.Equal(t, strings.Contains(errs, warning), open, "%s at %s: whether %q is in %s", command[0], listen, warning, errs)
 		}

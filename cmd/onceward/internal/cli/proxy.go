@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"time"
 
@@ -27,22 +25,42 @@ The service gets Idempotency-Key, Idempotency-Attempt and Idempotency-Fence, and
 answer with Idempotency-Control: final, retry (nothing happened), in-doubt or no-store. Over http it sees the Host that the
 client sent, over https the one of --to.
 
-SIGTERM ends it: nobody new is let in, and what runs comes to its end.`
+Keys are kept in a directory, which one process uses at a time. onceward keys shows and resolves them, also while the proxy
+runs.
+
+SIGTERM ends it: nobody new is let in, and guarded requests come to their end.`
 
 // proxyFlags are what the proxy is told.
 type proxyFlags struct {
-	to           *url.URL
-	scope        proxy.Scope
-	listen       string
-	store        string
-	keys         oncehttp.Keys
-	methods      []string
-	policy       onceward.Policy
-	maxBody      int64
-	maxOutcome   int64
+	to     *url.URL
+	scope  proxy.Scope
+	listen string
+	admin  string
+
+	store       string
+	minFree     int64
+	acceptScope bool
+	node        string
+
+	keys    oncehttp.Keys
+	methods []string
+	policy  onceward.Policy
+	derived time.Duration // the retention of answers to derived keys
+
+	keyMaxAge time.Duration
+
+	maxBody     int64
+	maxBodies   int64
+	bodyTimeout time.Duration
+	maxOutcome  int64
+
 	upstreamIdle time.Duration
-	handler      func(io.Writer, *slog.HandlerOptions) slog.Handler
-	level        slog.Level
+	clientIdle   time.Duration
+	drain        time.Duration // for what is not guarded
+	forwarded    bool
+
+	handler func(io.Writer, *slog.HandlerOptions) slog.Handler
+	level   slog.Level
 }
 
 func newProxy() *cobra.Command {
@@ -56,10 +74,33 @@ func newProxy() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	cmd.Flags().SortFlags = false
-	add(cmd, &f.to, "to", "", "URL", "the service that is guarded (required)", upstream)
+	f.addPlaces(cmd)
+	f.addPolicy(cmd)
+	f.addBounds(cmd)
+	add(cmd, &f.handler, "log-format", "text", "FORMAT", "text or json, to stderr",
+		oneOf([]string{"text", "json"}, textLog, jsonLog))
+	add(cmd, &f.level, "log-level", "info", "LEVEL", "debug, info, warn or error",
+		oneOf([]string{"debug", "info", "warn", "error"},
+			slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError))
+	return cmd
+}
+
+// addPlaces adds what says who talks to whom, and where keys are.
+func (f *proxyFlags) addPlaces(cmd *cobra.Command) {
+	add(cmd, &f.to, "to", "", "URL", "the service that is guarded (required); h2c:// is HTTP/2 without TLS", upstream)
 	add(cmd, &f.scope, "scope", "", "SCOPE", "whose key a request carries, see above (required)", proxy.ParseScope)
 	add(cmd, &f.listen, "listen", "127.0.0.1:8080", "HOST:PORT", "where clients connect; port 0 is any free one", address)
-	cmd.Flags().StringVar(&f.store, "store", "memory:", "where keys are kept, a `URL`; memory: dies with the process")
+	add(cmd, &f.admin, "admin", "", "HOST:PORT", "where /healthz, /readyz and /metrics are, on this machine only", loopback)
+	cmd.Flags().StringVar(&f.store, "store", defaultStore, storeHelp)
+	add(cmd, &f.minFree, "min-free", "256MiB", "SIZE", "with less than this on the disk new keys are refused, so that others can end",
+		size)
+	cmd.Flags().BoolVar(&f.acceptScope, "accept-scope", false,
+		"take over a store that was used under another --scope; the keys that were made under it are not found any more")
+	cmd.Flags().StringVar(&f.node, "node", hostname(), "the `NAME` of this process in records")
+}
+
+// addPolicy adds what says how keys are kept.
+func (f *proxyFlags) addPolicy(cmd *cobra.Command) {
 	add(cmd, &f.keys, "key", "optional", "KEYS",
 		"a request without a key: optional passes it on unguarded, required refuses it, derive makes one of what it asks for",
 		oneOf([]string{"optional", "required", "derive"}, oncehttp.Optional, oncehttp.Required, oncehttp.Derived))
@@ -67,22 +108,34 @@ func newProxy() *cobra.Command {
 	add(cmd, &f.policy.OnCrash, "on-crash", "hold", "POLICY",
 		"a key of which nobody can say how it ended: hold does not run it again, rerun does after the lease",
 		oneOf([]string{"hold", "rerun"}, onceward.Hold, onceward.Rerun))
-	add(cmd, &f.policy.Lease, "lease", "30s", "TIME", "how long a request holds its key without a sign of life",
-		atLeast(time.Millisecond))
-	add(cmd, &f.policy.MaxExecution, "max-execution", "10m", "TIME", "how long the service may take", atLeast(time.Millisecond))
-	add(cmd, &f.policy.Retention, "retention", "24h", "TIME", "how long an answer is kept", atLeast(time.Millisecond))
-	add(cmd, &f.policy.Wait, "wait", "0s", "TIME", "how long a duplicate waits for the answer before it is refused", atLeast(0))
+	duration := func(to *time.Duration, name, preset, usage string, least time.Duration) {
+		add(cmd, to, name, preset, "TIME", usage, atLeast(least))
+	}
+	duration(&f.policy.Lease, "lease", "30s", "how long a request holds its key without a sign of life", time.Millisecond)
+	duration(&f.policy.MaxExecution, "max-execution", "10m", "how long the service may take", time.Millisecond)
+	duration(&f.policy.Retention, "retention", "24h", "how long an answer is kept", time.Millisecond)
+	duration(&f.derived, "derived-retention", "10m", "how long an answer to a derived key is kept", time.Millisecond)
+	duration(&f.keyMaxAge, "key-max-age", "0s",
+		"refuse keys that were made longer ago and are not known, as their time tells (UUID version 7); 0s asks for none", 0)
+	duration(&f.policy.Wait, "wait", "0s", "how long a duplicate waits for the answer before it is refused", 0)
+}
+
+// addBounds adds what says how much and how long.
+func (f *proxyFlags) addBounds(cmd *cobra.Command) {
 	add(cmd, &f.maxBody, "max-body", "16MiB", "SIZE", "of a guarded request; others are not bounded", size)
+	add(cmd, &f.maxBodies, "max-bodies", "1GiB", "SIZE", "of all guarded requests at a time, in memory and temporary files", size)
+	add(cmd, &f.bodyTimeout, "body-timeout", "30s", "TIME", "how long the body of a guarded request may take to arrive",
+		atLeast(time.Millisecond))
 	add(cmd, &f.maxOutcome, "max-outcome", "1MiB", "SIZE", "of a stored answer; larger ones pass through and are not replayed", size)
 	add(cmd, &f.upstreamIdle, "upstream-idle", "2s", "TIME",
 		"how long an unused connection to the service is kept, half as long for guarded requests; let it be shorter than the\n"+
 			"service keeps it; 0s opens one for each request", atLeast(0))
-	add(cmd, &f.handler, "log-format", "text", "FORMAT", "text or json, to stderr",
-		oneOf([]string{"text", "json"}, textLog, jsonLog))
-	add(cmd, &f.level, "log-level", "info", "LEVEL", "debug, info, warn or error",
-		oneOf([]string{"debug", "info", "warn", "error"},
-			slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError))
-	return cmd
+	add(cmd, &f.clientIdle, "client-idle", "1m", "TIME",
+		"how long a client may neither send what it has begun nor take what is there", atLeast(time.Millisecond))
+	add(cmd, &f.drain, "drain", "10s", "TIME", "how long unguarded requests may go on after SIGTERM; guarded ones come to their end",
+		atLeast(0))
+	cmd.Flags().BoolVar(&f.forwarded, "trust-forwarded", false,
+		"keep Forwarded, X-Forwarded-… and X-Real-Ip of clients: something in front of the proxy sets or removes them")
 }
 
 func textLog(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
@@ -96,6 +149,9 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return fmt.Errorf("unexpected %q: the service goes in --to, such as --to http://127.0.0.1:3000", args[0])
 }
 
+// clocksDiffer is by how much the age of a key may be wrong, as oncehttp wants it.
+const clocksDiffer = 5 * time.Minute
+
 // check finds what is missing, and what is wrong with flags that are right each for itself.
 func (f *proxyFlags) check() error {
 	var missing []error
@@ -106,73 +162,23 @@ func (f *proxyFlags) check() error {
 		missing = append(missing, fmt.Errorf("--scope is missing: say whose key a request carries, so that two callers' keys "+
 			"never meet. It is one of\n%s", proxy.ScopeHelp))
 	}
-	const derived = 10 * time.Minute // oncehttp's retention for derived keys
-	switch {
-	case missing != nil:
+	if missing != nil {
 		return errors.Join(missing...)
-	case f.policy.Lease > f.policy.Retention:
-		return fmt.Errorf("--lease %v is longer than --retention %v: want it shorter", f.policy.Lease, f.policy.Retention)
-	case f.keys == oncehttp.Derived && f.policy.Lease > derived:
-		return fmt.Errorf("--lease %v is longer than %v, the retention of answers to derived keys: want it shorter, or "+
-			"--key optional or required", f.policy.Lease, derived)
+	}
+	if _, err := storeDir(f.store); err != nil {
+		return err
+	}
+	switch lease := f.policy.Lease; {
+	case lease > f.policy.Retention:
+		return fmt.Errorf("--lease %v is longer than --retention %v: want it shorter", lease, f.policy.Retention)
+	case f.keys == oncehttp.Derived && lease > f.derived:
+		return fmt.Errorf("--lease %v is longer than --derived-retention %v: want it shorter", lease, f.derived)
+	case f.keyMaxAge > 0 && f.keyMaxAge > f.policy.Retention-clocksDiffer:
+		return fmt.Errorf("--key-max-age %v is not %v shorter than --retention %v: a key whose answer is gone could still run",
+			f.keyMaxAge, clocksDiffer, f.policy.Retention)
+	case f.maxBody > f.maxBodies:
+		return fmt.Errorf("--max-body %d is more than --max-bodies %d: such a request would never be taken", f.maxBody, f.maxBodies)
 	default:
 		return nil
 	}
-}
-
-func (f *proxyFlags) run(cmd *cobra.Command) error {
-	if err := f.check(); err != nil {
-		return err
-	}
-	store, storeName, err := open(f.store)
-	if err != nil {
-		return err
-	}
-	listener, err := bind(cmd.Context(), f.listen)
-	if err != nil {
-		return failed(err)
-	}
-	defer listener.Close()
-	if err := callsItself(f.to, bound(listener)); err != nil {
-		return err
-	}
-	log := slog.New(f.handler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: f.level}))
-	// In doubt for 30 days, or for longer if the service may take that long: the record must outlive the execution.
-	f.policy.DoubtRetention = max(30*24*time.Hour, f.policy.MaxExecution+f.policy.Lease)
-	guard, err := onceward.New(store, &onceward.Options{
-		Policy: f.policy, Identity: "proxy --scope " + f.scope.Name, Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	log.Info("scope: "+f.scope.Note, "scope", f.scope.Name)
-	set := func(name string) slog.Attr { return slog.String(name, cmd.Flag(name).Value.String()) }
-	log.LogAttrs(cmd.Context(), slog.LevelInfo, "in front of "+f.to.String(),
-		set("methods"), set("key"), set("on-crash"), set("retention"), slog.String("store", storeName))
-	log.Warn("keys are kept in memory: after a restart, every retry is a new request")
-	return failed(f.serve(cmd.Context(), listener, guard, log, cmd.OutOrStdout()))
-}
-
-func (f *proxyFlags) serve(
-	ctx context.Context, listener net.Listener, guard *onceward.Guard, log *slog.Logger, out io.Writer,
-) error {
-	policy, err := guard.Policy(nil)
-	if err != nil {
-		return err
-	}
-	once := oncehttp.New(guard, f.scope.Of, &oncehttp.Options{
-		Methods: f.methods, Keys: f.keys, MaxBody: f.maxBody, MaxOutcome: int(f.maxOutcome),
-	})
-	idle := f.upstreamIdle
-	if idle == 0 {
-		idle = -1
-	}
-	passOn := proxy.New(f.to, &proxy.Options{
-		UpstreamIdle: idle, AnswerTimeout: policy.MaxExecution, MaxAttempts: policy.MaxAttempts, Logger: log,
-	})
-	d := &door{
-		handler: once(passOn), listener: listener, drain: policy.MaxExecution, log: log,
-		opened: func(base string) { listening(out, base) },
-	}
-	return serveGuarded(ctx, d, guard)
 }

@@ -2,27 +2,23 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/onceward/onceward"
 )
-
-// closeTime is how long the guard may take to store what the store did not take yet.
-const closeTime = 10 * time.Second
 
 // door is a handler on a port, and how long it may take to close.
 type door struct {
-	handler  http.Handler
-	listener net.Listener
-	drain    time.Duration // for the requests that run
-	log      *slog.Logger
-	opened   func(base string)
+	handler   http.Handler
+	listener  net.Listener
+	guarded   time.Duration // how long guarded requests may go on when it closes
+	unguarded time.Duration // how long the others may, until cut ends them
+	cut       func()
+	log       *slog.Logger
+	opened    func(base string)
 }
 
 // serve answers until ctx ends. Then nobody new is let in, and what runs comes to its end.
@@ -37,12 +33,15 @@ func (d *door) serve(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	d.log.Info("stopping: no new requests; those that run come to their end; a second signal ends it at once", "at most", d.drain)
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.drain)
+	d.log.Info("stopping: no new requests; guarded ones come to their end, others are cut off; a second signal ends it at once",
+		"guarded", d.guarded, "others", d.unguarded)
+	defer time.AfterFunc(d.unguarded, d.cut).Stop()
+	defer d.cut() // upgraded connections are not waited for
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.guarded)
 	defer cancel()
 	if err := server.Shutdown(bound); err != nil {
 		_ = server.Close()
-		return fmt.Errorf("requests were cut off after %v: %w", d.drain, err)
+		return fmt.Errorf("requests were cut off after %v: %w", d.guarded, err)
 	}
 	return nil
 }
@@ -55,14 +54,6 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-}
-
-// serveGuarded serves and then lets the guard store what is left to store.
-func serveGuarded(ctx context.Context, d *door, guard *onceward.Guard) error {
-	err := d.serve(ctx)
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	return errors.Join(err, guard.Close(bound))
 }
 
 func listening(out io.Writer, base string) { _, _ = fmt.Fprintf(out, "listening on %s\n", base) }

@@ -25,13 +25,17 @@ type ledger struct {
 	payments []payment
 }
 
+// Keyless is the path on which a payment needs no key, because whoever guards the API derives it from the body.
+const Keyless = "/api/keyless/payments"
+
 // New returns an API with a ledger of its own: POST /api/payments pays, GET /api/payments lists what was paid. It knows
 // nothing of keys: a payment that is asked for twice is made twice. With the header X-Demo-Delay, such as 3s, it takes its
-// time before it pays, 30 s at most; with X-Demo-Break, it pays and then breaks the connection off.
+// time before it pays, 30 s at most; with X-Demo-Crash: after, it pays and then breaks the connection off.
 func New() http.Handler {
 	l := &ledger{payments: []payment{}} // an empty ledger is [] in JSON
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/payments", l.pay)
+	mux.HandleFunc("POST "+Keyless, l.pay)
 	mux.HandleFunc("GET /api/payments", l.list)
 	mux.HandleFunc("GET /api/payments/{id}", l.show)
 	return mux
@@ -41,6 +45,11 @@ func (l *ledger) pay(w http.ResponseWriter, r *http.Request) {
 	var p payment
 	if err := json.NewDecoder(r.Body).Decode(&p); err != nil || p.Amount <= 0 || p.To == "" {
 		http.Error(w, `send a payment such as {"amount":12,"to":"bob"}`, http.StatusBadRequest)
+		return
+	}
+	crash := r.Header.Get("X-Demo-Crash")
+	if crash != "" && crash != "after" {
+		http.Error(w, "X-Demo-Crash is after: the API pays, and dies before it answers", http.StatusBadRequest)
 		return
 	}
 	if text := r.Header.Get("X-Demo-Delay"); text != "" {
@@ -56,7 +65,7 @@ func (l *ledger) pay(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	l.book(&p)
-	if r.Header.Get("X-Demo-Break") != "" {
+	if crash != "" {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Location", "/api/payments/"+p.ID)

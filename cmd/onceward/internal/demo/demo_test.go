@@ -55,12 +55,12 @@ func TestWrongPaymentsAreNotMade(t *testing.T) {
 	check.Equal(t, get(t, api, "/api/payments").Body.String(), "[]\n", "the ledger")
 }
 
-func TestBreakComesAfterThePayment(t *testing.T) {
+func TestCrashComesAfterThePayment(t *testing.T) {
 	server := httptest.NewServer(New())
 	t.Cleanup(server.Close)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/payments", strings.NewReader(twelve))
 	check.NoError(t, err, "request")
-	r.Header.Set("X-Demo-Break", "1")
+	r.Header.Set("X-Demo-Crash", "after")
 	response, err := server.Client().Do(r)
 	if err == nil {
 		_ = response.Body.Close()

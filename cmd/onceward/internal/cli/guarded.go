@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/cmd/onceward/internal/control"
+)
+
+// closeTime is how long the guard may take to store what the store did not take yet.
+const closeTime = 10 * time.Second
+
+type hook = func(context.Context, onceward.Trace)
+
+// guarded is a store that this process has open, its guard, and what operators may ask of it.
+type guarded struct {
+	store   *opened
+	guard   *onceward.Guard
+	control *control.Server // nil without a data directory
+}
+
+// openGuarded guards a store, which is closed with it or if that fails, and tells each hook what the guard traces.
+func openGuarded(store *opened, o *onceward.Options, hooks ...hook) (g *guarded, err error) {
+	g = &guarded{store: store}
+	events := &control.Events{}
+	hooks = append(hooks, events.Trace)
+	o.Trace = func(ctx context.Context, t onceward.Trace) {
+		for _, tell := range hooks {
+			tell(ctx, t)
+		}
+	}
+	if g.guard, err = onceward.New(store, o); err != nil {
+		err = fmt.Errorf("--store %s: %w; for the proxy these are --scope and --accept-scope", store.name, err)
+		return nil, errors.Join(err, store.close())
+	}
+	if store.dir == "" {
+		return g, nil
+	}
+	desk := control.NewDesk(store, &control.Options{Trace: g.guard.Trace, Events: events})
+	g.control, err = control.Serve(store.dir, desk, o.Logger)
+	if err != nil {
+		return nil, errors.Join(failed(err), g.close())
+	}
+	return g, nil
+}
+
+// close stores what is left to store, and gives the directory up.
+func (g *guarded) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	err := g.guard.Close(ctx)
+	if g.control != nil {
+		err = errors.Join(err, g.control.Close())
+	}
+	return errors.Join(err, g.store.close())
+}
+
+// hostname is "" where the machine has no name.
+func hostname() string {
+	name, _ := os.Hostname()
+	return name
+}
