@@ -61,13 +61,13 @@ func (l *load) close() error {
 	return errors.Join(errs...)
 }
 
-// run sends requests on all connections for that long.
+// run sends requests on all connections for that long, and at least one on each.
 func (l *load) run(length time.Duration) (requests int, elapsed time.Duration, err error) {
 	var over atomic.Bool
 	timer := time.AfterFunc(length, func() { over.Store(true) })
 	defer timer.Stop()
 	return l.each(func(c *caller) (sent int, err error) {
-		for !over.Load() && err == nil {
+		for sent == 0 || !over.Load() && err == nil {
 			err = c.call(l.replay)
 			sent++
 		}

@@ -1,15 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"strings"
 	"time"
 )
 
@@ -21,31 +14,45 @@ func httpTable() *table {
 		name:  "http",
 		title: fmt.Sprintf("HTTP over loopback, %d connections", connections),
 		rows: []row{
-			{name: bare, sample: overHTTP("net/http", false)},
-			{name: "net/http, body read and hashed", against: bare, sample: overHTTP("net/http, hashing", false)},
+			{name: bare, sample: overHTTP(server("net/http"), false)},
+			{name: "net/http, body read and hashed", against: bare, sample: overHTTP(server("net/http, hashing"), false)},
 			{
-				name: "oncehttp, fresh", against: bare, sample: overHTTP("oncehttp", false),
+				name: "oncehttp, fresh", against: bare, sample: overHTTP(server("oncehttp"), false),
 				targets: []target{speed(0.75), extraAllocations(16)},
 			},
 			{
-				name: "oncehttp, replay", against: bare, sample: overHTTP("oncehttp", true),
+				name: "oncehttp, replay", against: bare, sample: overHTTP(server("oncehttp"), true),
 				targets: []target{speed(0.88), extraAllocations(16)},
 			},
-			{name: fiber, sample: overHTTP("fiber", false)},
-			{name: "fiber idempotency, fresh", against: fiber, sample: overHTTP("fiber idempotency", false)},
-			{name: "fiber idempotency, replay", against: fiber, sample: overHTTP("fiber idempotency", true)},
+			{name: fiber, sample: overHTTP(server("fiber"), false)},
+			{name: "fiber idempotency, fresh", against: fiber, sample: overHTTP(server("fiber idempotency"), false)},
+			{name: "fiber idempotency, replay", against: fiber, sample: overHTTP(server("fiber idempotency"), true)},
 		},
 	}
 }
 
-func overHTTP(server string, replay bool) func(time.Duration, string) (sample, error) {
+// served is what takes requests: a server, or a proxy and the server behind it.
+type served interface {
+	address() string
+	used() (usage, error)
+	end() error
+}
+
+// starter starts what is served, which may be able to write a CPU profile.
+type starter func(profile string) (served, error)
+
+func server(name string) starter {
+	return func(profile string) (served, error) { return startProcess(name, "", profile) }
+}
+
+func overHTTP(start starter, replay bool) func(time.Duration, string) (sample, error) {
 	return func(length time.Duration, profile string) (s sample, err error) {
-		p, err := startProcess(server, profile)
+		there, err := start(profile)
 		if err != nil {
 			return s, err
 		}
-		defer func() { err = errors.Join(err, p.end()) }()
-		l, err := dial(p.addr, replay)
+		defer func() { err = errors.Join(err, there.end()) }()
+		l, err := dial(there.address(), replay)
 		if err != nil {
 			return s, err
 		}
@@ -58,62 +65,12 @@ func overHTTP(server string, replay bool) func(time.Duration, string) (sample, e
 		if _, _, err := l.run(length / 4); err != nil {
 			return s, err
 		}
-		return p.sample(l, length)
+		return l.sample(there, length)
 	}
 }
 
-// process is a server that runs as a child, so that it can be asked what it uses.
-type process struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	out     *bufio.Reader
-	answers *json.Decoder
-	addr    string
-}
-
-func startProcess(server, profile string) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(context.Background(), self, //nolint:gosec // this program itself
-		"-serve", server, "-serveprofile", profile)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, in: in, out: bufio.NewReader(out)}
-	p.answers = json.NewDecoder(p.out)
-	line, err := p.out.ReadString('\n')
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the server %s did not say where it listens: %w", server, err), p.end())
-	}
-	p.addr = strings.TrimSpace(line)
-	return p, nil
-}
-
-func (p *process) end() error {
-	_ = p.in.Close() // if it is gone already, Wait says why
-	return p.cmd.Wait()
-}
-
-func (p *process) used() (u usage, err error) {
-	if _, err := p.in.Write([]byte("\n")); err != nil {
-		return u, err
-	}
-	return u, p.answers.Decode(&u)
-}
-
-func (p *process) sample(l *load, length time.Duration) (s sample, err error) {
-	before, err := p.used()
+func (l *load) sample(there served, length time.Duration) (s sample, err error) {
+	before, err := there.used()
 	if err != nil {
 		return s, err
 	}
@@ -123,7 +80,7 @@ func (p *process) sample(l *load, length time.Duration) (s sample, err error) {
 		return s, err
 	}
 	mineAfter := used()
-	after, err := p.used()
+	after, err := there.used()
 	if err != nil {
 		return s, err
 	}
@@ -131,7 +88,9 @@ func (p *process) sample(l *load, length time.Duration) (s sample, err error) {
 	if want := map[bool]int{false: s.ops, true: 0}[l.replay]; ran != want {
 		return s, fmt.Errorf("the handler ran %d times for %d requests, and had to run %d times", ran, s.ops, want)
 	}
-	s.cpu = after.CPU - before.CPU + mineAfter.CPU - mine.CPU
+	if after.CPU != 0 {
+		s.cpu = after.CPU - before.CPU + mineAfter.CPU - mine.CPU
+	}
 	s.allocs = after.Allocs - before.Allocs
 	return s, nil
 }

@@ -50,21 +50,27 @@ func inProcess(cores int, fresh bool, open func() (world, error)) func(time.Dura
 
 func (s *sample) addBatch(goroutines int, do func(n int) error) error {
 	runtime.GC()
-	errs := make([]error, goroutines)
 	before, begun := used(), time.Now()
-	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() {
-			for n := g; n < batch && errs[g] == nil; n += goroutines {
-				errs[g] = do(n)
-			}
-		})
-	}
-	wg.Wait()
+	err := spread(goroutines, batch, do)
 	s.elapsed += time.Since(begun)
 	after := used()
 	s.ops += batch
 	s.cpu += after.CPU - before.CPU
 	s.allocs += after.Allocs - before.Allocs
+	return err
+}
+
+// spread does each number below n once, by so many goroutines.
+func spread(goroutines, n int, do func(n int) error) error {
+	errs := make([]error, goroutines)
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := g; i < n && errs[g] == nil; i += goroutines {
+				errs[g] = do(i)
+			}
+		})
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }

@@ -1,6 +1,6 @@
 // Bench measures onceward against what it is built on and against others, as ratios within one run.
 //
-//	cd bench && GOWORK=off go run . [-rounds 9] [-for 300ms] [-only NAME] [-markdown] [-cpuprofile DIR]
+//	cd bench && GOWORK=off go run . [-rounds 9] [-for 300ms] [-only NAME] [-million] [-markdown] [-cpuprofile DIR]
 //
 // README.md says how to read what it prints.
 package main
@@ -17,25 +17,26 @@ type config struct {
 	rounds   int
 	length   time.Duration
 	only     string
+	million  bool
 	markdown bool
 	profiles string
 }
 
 func main() {
 	var c config
-	var serveName, serveProfile string
+	var as string
 	flag.IntVar(&c.rounds, "rounds", 9, "`rounds` that count; one more is run first and discarded")
 	flag.DurationVar(&c.length, "for", 300*time.Millisecond, "how long each row is measured in a round")
 	flag.StringVar(&c.only, "only", "", "measure only tables, or rows, whose `name` contains this")
+	flag.BoolVar(&c.million, "million", false, "measure also what it takes to open a store of a million records")
 	flag.BoolVar(&c.markdown, "markdown", false, "print Markdown")
 	flag.StringVar(&c.profiles, "cpuprofile", "", "write a CPU profile of each row's last round to this `directory`")
-	flag.StringVar(&serveName, "serve", "", "be the server of a row; used by the program itself")
-	flag.StringVar(&serveProfile, "serveprofile", "", "where that server writes its CPU profile")
+	flag.StringVar(&as, "as", "", "be a `child` of this program; used by the program itself")
 	flag.Parse()
 
 	work := func() error { return run(c, os.Stdout) }
-	if serveName != "" {
-		work = func() error { return serve(serveName, serveProfile) }
+	if as != "" {
+		work = func() error { return beChild(as, flag.Args()) }
 	}
 	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -47,14 +48,23 @@ func run(c config, out io.Writer) error {
 	if c.rounds < 1 || c.length <= 0 {
 		return fmt.Errorf("-rounds %d -for %v: both must be positive", c.rounds, c.length)
 	}
-	tables := []*table{storeTable(1), storeTable(2), engineTable(), httpTable(), memoryTable()}
-	fmt.Fprintf(out, "%s\n%s\n", machine(), conditions(c))
+	scratch, err := os.MkdirTemp("", "onceward-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	fmt.Fprintf(out, "%s\n%s\n", machine(scratch), conditions(c))
 	measured := false
-	for _, t := range tables {
+	for _, t := range tables(scratch, c.million) {
 		if !t.keep(c.only) {
 			continue
 		}
 		measured = true
+		if t.durable {
+			if err := wantDisk(scratch); err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
 		header, lines, err := t.measure(c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
@@ -65,6 +75,16 @@ func run(c config, out io.Writer) error {
 		return fmt.Errorf("-only %s: no table and no row has that in its name", c.only)
 	}
 	return nil
+}
+
+func tables(scratch string, million bool) []*table {
+	all := []*table{
+		storeTable(1), storeTable(2), engineTable(), httpTable(), memoryTable(), diskTable(scratch), proxyTable(scratch),
+	}
+	if million {
+		all = append(all, startTable(scratch, 1_000, 1_000_000))
+	}
+	return all
 }
 
 func conditions(c config) string {

@@ -13,6 +13,7 @@ import (
 // table is what is printed together. Its rows are measured alternately, so that they share whatever else happens.
 type table struct {
 	name, title string
+	durable     bool // it is about a disk, so there has to be one
 	rows        []row
 	custom      func() (header []string, lines [][]string, err error) // in place of rows
 }
@@ -30,8 +31,8 @@ type row struct {
 type sample struct {
 	ops     int
 	elapsed time.Duration
-	cpu     time.Duration // of all processes that took part
-	allocs  uint64        // of the process that does the work, not of the one that asks for it
+	cpu     time.Duration // of all processes that took part; 0 if one of them is not known
+	allocs  uint64        // of the process that does the work, not of the one that asks for it; 0 if not known
 }
 
 func (s *sample) perOp() float64 { return float64(s.elapsed) / float64(s.ops) }
@@ -76,11 +77,18 @@ func (t *table) measure(c config) (header []string, lines [][]string, err error)
 			speed, spread = fmt.Sprintf("%.2f", f.ratio), fmt.Sprintf("[%.2f..%.2f]", f.least, f.most)
 		}
 		lines = append(lines, []string{
-			r.name, speed, spread, fmt.Sprintf("%.0f", f.ns), fmt.Sprintf("%.0f", f.cpu), fmt.Sprintf("%.1f", f.allocs),
+			r.name, speed, spread, fmt.Sprintf("%.0f", f.ns), ifKnown("%.0f", f.cpu), ifKnown("%.1f", f.allocs),
 			judge(r.targets, f),
 		})
 	}
 	return header, lines, nil
+}
+
+func ifKnown(format string, n float64) string {
+	if n == 0 {
+		return "?"
+	}
+	return fmt.Sprintf(format, n)
 }
 
 // sampleAll measures each row once a round. Each round starts with another row; the first round warms up and is discarded.

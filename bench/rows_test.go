@@ -5,28 +5,49 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
 )
 
-// TestMain lets the test binary be the server of a row, which the rows start by the name of their own program.
+// TestMain lets the test binary be a child, which the rows start by the name of their own program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == "-serve" {
+	if len(os.Args) > 2 && os.Args[1] == "-as" {
 		main()
 		return
 	}
 	batch = stored
+	// Otherwise the race detector lets each child sleep for a second at its end.
+	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
 // Each row checks what it gets: that fresh keys run and others are replayed.
 func TestEveryRowWorks(t *testing.T) {
-	for _, table := range []*table{storeTable(1), storeTable(2), engineTable(), httpTable()} {
+	scratch := t.TempDir()
+	for _, table := range []*table{
+		storeTable(1), storeTable(2), engineTable(), httpTable(), diskTable(scratch), proxyTable(scratch),
+	} {
 		_, lines, err := table.measure(config{rounds: 1, length: time.Millisecond})
 		check.NoError(t, err, "%s", table.name)
 		check.Equal(t, len(lines), len(table.rows), "lines of %s", table.name)
+	}
+	left, err := filepath.Glob(filepath.Join(scratch, "*-*"))
+	check.NoError(t, err, "what is left")
+	check.Equal(t, len(left), 0, "stores and logs that are left: %v", left)
+}
+
+func TestStartIsMeasured(t *testing.T) {
+	header, lines, err := startTable(t.TempDir(), 300, 600).measure(config{})
+	check.NoError(t, err, "opening stores")
+	check.Equal(t, len(lines), 4, "a line for each size and each way to end")
+	for _, line := range lines {
+		check.Equal(t, len(line), len(header), "cells of %v", line)
 	}
 }
 
@@ -49,8 +70,35 @@ func TestMemoryIsMeasured(t *testing.T) {
 }
 
 func TestReplayThatRunsIsFound(t *testing.T) {
-	_, err := overHTTP("net/http", true)(time.Millisecond, "")
-	check.True(t, err != nil, "a server that replays nothing passes for one that does")
+	for name, start := range map[string]starter{
+		"a server": server("net/http"),
+		"a proxy":  behind(func(to, profile string) (served, error) { return startProcess("ReverseProxy", to, profile) }),
+	} {
+		_, err := overHTTP(start, true)(time.Millisecond, "")
+		check.True(t, err != nil, "%s that replays nothing passes for one that does", name)
+	}
+}
+
+func TestFileSystem(t *testing.T) {
+	if _, err := os.Stat("/proc/self/mounts"); err != nil {
+		return // nothing says on which one a directory is
+	}
+	check.Equal(t, fileSystem("/proc/self"), "proc", "the one below /proc")
+	check.NoError(t, wantDisk("/proc"), "not a disk, but nobody measures there")
+	if fileSystem("/dev/shm") == "tmpfs" {
+		check.True(t, wantDisk("/dev/shm/x") != nil, "a directory in memory passes for one on a disk")
+	}
+}
+
+func TestCPUOfAProcess(t *testing.T) {
+	const stat = "4711 (a) b (c) S 1 4711 4711 0 -1 4194560 900 0 0 0 170 30 0 0 20 0 9 0 100 1 1"
+	cpu, err := cpuIn(stat)
+	check.NoError(t, err, "a line of proc_pid_stat(5)")
+	check.Equal(t, cpu, 2*time.Second, "user and system")
+	for _, other := range []string{"", "4711 (a) S 1", strings.ReplaceAll(stat, "30", "x")} {
+		_, err := cpuIn(other)
+		check.True(t, err != nil, "%q was read as a line of proc_pid_stat(5)", other)
+	}
 }
 
 func TestUnexpectedAnswersAreFound(t *testing.T) {

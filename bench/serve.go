@@ -10,6 +10,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -22,15 +24,17 @@ import (
 	"github.com/onceward/onceward/oncehttp"
 )
 
-// servers are what the rows of the HTTP table talk to.
-var servers = map[string]func(net.Listener) error{
-	"net/http":          func(l net.Listener) error { return serveHTTP(l, http.HandlerFunc(pay)) },
-	"net/http, hashing": func(l net.Listener) error { return serveHTTP(l, hashing(http.HandlerFunc(pay))) },
-	"oncehttp":          serveOncehttp,
-	"fiber":             func(l net.Listener) error { return serveFiber(l) },
-	"fiber idempotency": func(l net.Listener) error {
+// servers are what requests are sent to; to is the server that a proxy passes them on to.
+var servers = map[string]func(l net.Listener, to string) error{
+	"net/http":          func(l net.Listener, _ string) error { return serveHTTP(l, http.HandlerFunc(pay)) },
+	"net/http, hashing": func(l net.Listener, _ string) error { return serveHTTP(l, hashing(http.HandlerFunc(pay))) },
+	"oncehttp":          func(l net.Listener, _ string) error { return serveOncehttp(l) },
+	"fiber":             func(l net.Listener, _ string) error { return serveFiber(l) },
+	"fiber idempotency": func(l net.Listener, _ string) error {
 		return serveFiber(l, idempotency.New(idempotency.Config{KeyHeader: "Idempotency-Key"}))
 	},
+	"ReverseProxy":        func(l net.Listener, to string) error { return serveProxy(l, to, standardTransport()) },
+	"ReverseProxy, tuned": func(l net.Listener, to string) error { return serveProxy(l, to, tunedTransport()) },
 }
 
 // runs counts what the handlers did, so that a replay that was none is found out.
@@ -91,9 +95,32 @@ func serveFiber(l net.Listener, middleware ...fiber.Handler) error {
 	return app.Listener(l)
 }
 
+// serveProxy is the least that passes requests on: what an HTTP proxy in Go begins with.
+func serveProxy(l net.Listener, to string, transport *http.Transport) error {
+	target := &url.URL{Scheme: "http", Host: to}
+	return serveHTTP(l, &httputil.ReverseProxy{
+		Transport: transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.SetXForwarded()
+		},
+	})
+}
+
+func standardTransport() *http.Transport {
+	return http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http says so
+}
+
+// tunedTransport keeps a connection for each client. The standard one keeps two and opens the others anew for each request.
+func tunedTransport() *http.Transport {
+	t := standardTransport()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 1024, 1024
+	return t
+}
+
 // serve is a row's server, in a process of its own so that each has its own garbage. It says where it listens; then it
 // answers each line with what it has used so far, the first one after a collection; and it ends with its input.
-func serve(name, profile string) error {
+func serve(name, to, profile string) error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -103,7 +130,7 @@ func serve(name, profile string) error {
 		return fmt.Errorf("no server is named %q", name)
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- start(listener) }()
+	go func() { failed <- start(listener, to) }()
 	fmt.Fprintln(os.Stdout, listener.Addr())
 
 	stop := func() error { return nil }

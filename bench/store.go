@@ -19,10 +19,12 @@ const stored = 5_000
 var ids = sync.OnceValue(func() []driver.ID {
 	ids := make([]driver.ID, batch)
 	for n := range ids {
-		ids[n] = sha256.Sum256(binary.AppendUvarint(nil, uint64(n)))
+		ids[n] = idOf(n)
 	}
 	return ids
 })
+
+func idOf(n int) driver.ID { return sha256.Sum256(binary.AppendUvarint(nil, uint64(n))) }
 
 var theAnswer = make([]byte, 200)
 
@@ -62,32 +64,46 @@ func storeTable(cores int) *table {
 
 func storeWorld(replay bool) func() (world, error) {
 	return func() (world, error) {
-		s, ids, claim := memstore.New(nil), ids(), theClaim()
-		pair := func(n int) error {
-			g, err := s.Acquire(context.Background(), ids[n], claim)
-			if err != nil {
-				return err
-			}
-			if g.Verdict != driver.Acquired {
-				return fmt.Errorf("the fresh key %d is %v", n, g.Verdict)
-			}
-			return s.Complete(context.Background(), ids[n], claim.Owner, driver.Outcome{Kind: driver.Answer, Bytes: theAnswer})
-		}
+		ids := ids()
+		p := pairs{context.Background(), memstore.New(nil), func(n int) driver.ID { return ids[n] }, theClaim()}
 		if !replay {
-			return world{do: pair, close: func() {}}, nil
+			return world{do: p.fresh, close: func() {}}, nil
 		}
-		again := func(n int) error {
-			g, err := s.Acquire(context.Background(), ids[n%stored], claim)
-			if err != nil {
-				return err
-			}
-			if len(g.Record.Outcome.Bytes) != len(theAnswer) {
-				return fmt.Errorf("the done key %d is %v", n%stored, g.Verdict)
-			}
-			return nil
-		}
-		return world{do: again, close: func() {}}, fill(pair)
+		return world{do: func(n int) error { return p.replay(n % stored) }, close: func() {}}, fill(p.fresh)
 	}
+}
+
+// pairs are calls of a store.
+type pairs struct {
+	ctx   context.Context //nolint:containedctx // that of all its calls
+	store driver.Store
+	id    func(n int) driver.ID
+	claim driver.Claim
+}
+
+// fresh is one Acquire and one Complete of the nth key, which nobody has used.
+func (p *pairs) fresh(n int) error {
+	id := p.id(n)
+	g, err := p.store.Acquire(p.ctx, id, p.claim)
+	if err != nil {
+		return err
+	}
+	if g.Verdict != driver.Acquired {
+		return fmt.Errorf("the fresh key %d is %v", n, g.Verdict)
+	}
+	return p.store.Complete(p.ctx, id, p.claim.Owner, driver.Outcome{Kind: driver.Answer, Bytes: theAnswer})
+}
+
+// replay is one Acquire of the nth key, which is done.
+func (p *pairs) replay(n int) error {
+	g, err := p.store.Acquire(p.ctx, p.id(n), p.claim)
+	if err != nil {
+		return err
+	}
+	if len(g.Record.Outcome.Bytes) != len(theAnswer) {
+		return fmt.Errorf("the done key %d is %v", n, g.Verdict)
+	}
+	return nil
 }
 
 func mapWorld(open func() claims, replay bool) func() (world, error) {
@@ -112,12 +128,5 @@ func mapWorld(open func() claims, replay bool) func() (world, error) {
 	}
 }
 
-// fill makes outcomes to replay.
-func fill(pair func(n int) error) error {
-	for n := range stored {
-		if err := pair(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// fill makes outcomes to replay. On a disk, many callers at once share what one would wait for.
+func fill(pair func(n int) error) error { return spread(128, stored, pair) }

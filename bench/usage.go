@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// usage is what a process has used since it began.
+// usage is what a process, or a proxy and the server behind it, has used since it began. What is not known is 0.
 type usage struct {
 	CPU    time.Duration `json:"cpu"`
 	Allocs uint64        `json:"allocs"`
