@@ -77,7 +77,9 @@ func (l *rawLog) append(p []byte) error {
 func BenchmarkPair(b *testing.B) {
 	for _, callers := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := openAt(b, b.TempDir(), vfs.Default)
+			s, err := Open(b.TempDir(), &Options{Logger: quiet})
+			check.NoError(b, err, "opening")
+			b.Cleanup(func() { check.NoError(b, s.Close(), "closing") })
 			log := newRawLog(b)
 			ctx, cancel := context.WithCancel(bg)
 			defer cancel()

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -61,7 +63,7 @@ func (s *Store) change(ctx context.Context, id driver.ID, decide judge) error {
 		release()
 		return err
 	}
-	return s.commit(ctx, batch, pebble.Sync, release)
+	return s.commit(ctx, batch, release)
 }
 
 // prepare returns nil when nothing changes.
@@ -106,19 +108,23 @@ func (s *Store) replace(id driver.ID, existed bool, was int64, next *entry) (*pe
 	return b, nil
 }
 
-// load returns nil if there is no trace of the key.
-func (s *Store) load(id driver.ID) (*entry, error) {
-	value, closer, err := s.db.Get(recordKey(id))
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		return nil, nil //nolint:nilnil // no trace of it is an answer, and no record
-	case pebble.IsCorruptionError(err):
-		return nil, fmt.Errorf("%w: diskstore: %w", driver.ErrUndecodable, err)
-	case err != nil:
+// load returns nil if there is no trace of the key. DB.Get would not ask the filters of the last level, and so would read a
+// block of the disk for each key that is new.
+func (s *Store) load(id driver.ID) (e *entry, err error) {
+	iter, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
 		return nil, fmt.Errorf("%w: diskstore: reading: %w", driver.ErrUnavailable, err)
 	}
-	defer closer.Close()
-	return decode(id, value)
+	if iter.SeekPrefixGE(recordKey(id)) {
+		e, err = decode(id, iter.Value())
+	}
+	switch broken := iter.Close(); {
+	case pebble.IsCorruptionError(broken):
+		return nil, fmt.Errorf("%w: diskstore: %w", driver.ErrUndecodable, broken)
+	case broken != nil:
+		return nil, fmt.Errorf("%w: diskstore: reading: %w", driver.ErrUnavailable, broken)
+	}
+	return e, err
 }
 
 func decode(id driver.ID, value []byte) (*entry, error) {
@@ -132,15 +138,61 @@ func decode(id driver.ID, value []byte) (*entry, error) {
 	return (*entry)(&stored), nil
 }
 
-// commit applies the batch and then calls release, also when it returns earlier because ctx ended or the store failed.
-// Many commits at once share a sync.
-func (s *Store) commit(ctx context.Context, b *pebble.Batch, o *pebble.WriteOptions, release func()) error {
+// A step is a batch that is to be durable before it is released.
+type step struct {
+	batch   *pebble.Batch
+	release func()
+	done    chan<- error // has room
+}
+
+// A queue holds the steps that came while others were applied.
+type queue struct {
+	mu      sync.Mutex
+	steps   []step
+	drained bool // somebody is at it
+}
+
+// put reports whether nobody is at the queue, so that the caller has to drain it.
+func (q *queue) put(one step) (idle bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.steps = append(q.steps, one)
+	idle, q.drained = !q.drained, true
+	return idle
+}
+
+// take returns the next steps that make up no more than a size, but at least one. None are the end of the drain.
+func (q *queue) take(size int) []step {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for n < len(q.steps) {
+		size -= q.steps[n].batch.Len()
+		if size < 0 && n > 0 {
+			break
+		}
+		n++
+	}
+	group := q.steps[:n:n]
+	q.steps = q.steps[n:]
+	if len(q.steps) == 0 {
+		q.steps = nil // else what is over stays in memory
+	}
+	q.drained = n > 0
+	return group
+}
+
+// commit makes the batch durable and then calls release, also when it returns earlier because ctx ended or the store
+// failed.
+func (s *Store) commit(ctx context.Context, b *pebble.Batch, release func()) error {
 	done := make(chan error, 1)
-	go func() { // it cannot be interrupted, and does not return from a failure of the disk
-		err := s.apply(b, o)
-		release()
-		done <- err
-	}()
+	if s.queue.put(step{b, release, done}) {
+		go s.drain() // it cannot be interrupted, and does not return from a failure of the disk
+	}
+	return s.await(ctx, done)
+}
+
+func (s *Store) await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -149,6 +201,34 @@ func (s *Store) commit(ctx context.Context, b *pebble.Batch, o *pebble.WriteOpti
 	case <-s.failed:
 		return s.unknown()
 	}
+}
+
+// drain commits what is queued, as one batch with one sync, until nothing is.
+func (s *Store) drain() {
+	for {
+		// Whoever can run is let first. With many callers that makes groups several times as large, and one who is alone
+		// hardly notices.
+		runtime.Gosched()
+		group := s.queue.take(s.sizes.group)
+		if len(group) == 0 {
+			return
+		}
+		err := s.applyAll(group)
+		for _, one := range group {
+			one.release()
+			one.done <- err
+		}
+	}
+}
+
+func (s *Store) applyAll(group []step) error {
+	all := group[0].batch
+	for _, one := range group[1:] {
+		if err := errors.Join(all.Apply(one.batch, nil), one.batch.Close()); err != nil {
+			s.fail(err)
+		}
+	}
+	return s.apply(all, pebble.Sync)
 }
 
 func (s *Store) apply(b *pebble.Batch, o *pebble.WriteOptions) error {

@@ -27,6 +27,10 @@ const (
 	markerContent = markerBegin + "1\n"
 )
 
+// notOurs may lie in an empty directory: what a file system puts there, and the socket that is left when the process that
+// ran the store before was killed.
+var notOurs = []string{"lost+found", "control.sock"}
+
 func (d *directory) join(name string) string { return d.fs.PathJoin(d.path, name) }
 func (d *directory) records() string         { return d.join("records") }
 
@@ -38,6 +42,9 @@ func (d *directory) claim() (lock *pebble.Lock, created bool, err error) {
 		return nil, false, err
 	}
 	if !ready {
+		if err := d.fs.fits(); err != nil {
+			return nil, false, err
+		}
 		if err := d.begin(); err != nil {
 			return nil, false, fmt.Errorf("diskstore: creating %s: %w", d.path, err)
 		}
@@ -45,6 +52,9 @@ func (d *directory) claim() (lock *pebble.Lock, created bool, err error) {
 	lock, err = pebble.LockDirectory(d.records(), d.fs)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, fmt.Errorf("diskstore: %s cannot be opened, its database is gone: restore a backup: %w", d.path, err)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, false, fmt.Errorf("diskstore: %s belongs to another user: open it as the one who made it: %w", d.path, err)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("diskstore: %s is in use, by another process or by this one: "+
@@ -70,7 +80,7 @@ func (d *directory) inspect() (ready bool, err error) {
 	case slices.Contains(names, markerNew):
 		return false, nil
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == "lost+found" })
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(notOurs, name) })
 	if len(names) > 0 {
 		return false, fmt.Errorf("diskstore: %s is no store, it holds %q and no file %q: choose an empty directory",
 			d.path, names[0], marker)
@@ -188,4 +198,31 @@ func (s *Store) Checkpoint(target string) error {
 		return fmt.Errorf("diskstore: checkpoint: %w", err)
 	}
 	return nil
+}
+
+// Usage returns how many bytes the store's directory takes, with the ballast, and how many are free on its disk. It also
+// answers while the disk is full or the store has failed.
+func (s *Store) Usage() (used, free int64, err error) {
+	for _, dir := range []string{s.dir.path, s.dir.records()} {
+		names, err := s.disk.List(dir)
+		if err != nil {
+			return 0, 0, fmt.Errorf("diskstore: %w", err)
+		}
+		for _, name := range names {
+			info, err := s.disk.Stat(s.disk.PathJoin(dir, name))
+			if errors.Is(err, os.ErrNotExist) {
+				continue // pebble has just deleted it
+			}
+			if err != nil {
+				return 0, 0, fmt.Errorf("diskstore: %w", err)
+			}
+			if !info.IsDir() {
+				used += info.Size()
+			}
+		}
+	}
+	if free, err = s.disk.free(); err != nil {
+		return 0, 0, fmt.Errorf("diskstore: %w", err)
+	}
+	return used, free, nil
 }

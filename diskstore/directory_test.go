@@ -2,9 +2,12 @@ package diskstore
 
 import (
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,6 +82,62 @@ func TestOpenRefusesWhatIsNotAStore(t *testing.T) {
 		check.NoError(t, err, "listing")
 		check.True(t, len(names) == 1 || c.want == "cannot be opened", "files were left in a directory that is %s", c.name)
 	}
+}
+
+// The socket of a process that was killed is in nobody's way, in a directory that is empty and in one of a store.
+// closedFS belongs to somebody else.
+type closedFS struct {
+	vfs.FS
+
+	op string // which is refused
+}
+
+func (f closedFS) MkdirAll(dir string, perm os.FileMode) error {
+	if f.op == "mkdir" {
+		return &os.PathError{Op: f.op, Path: dir, Err: syscall.EACCES}
+	}
+	return f.FS.MkdirAll(dir, perm)
+}
+
+func (f closedFS) Lock(name string) (io.Closer, error) {
+	if f.op == "lock" {
+		return nil, &os.PathError{Op: f.op, Path: name, Err: syscall.EACCES}
+	}
+	return f.FS.Lock(name)
+}
+
+func TestOpenWithoutTheRightTo(t *testing.T) {
+	for op, says := range map[string]string{"mkdir": "creating", "lock": "belongs to another user"} {
+		opened := make(chan error, 1)
+		go func() {
+			_, err := open("data", &Options{FreeSpaceFloor: -1, Ballast: -1}, closedFS{vfs.NewMem(), op})
+			opened <- err
+		}()
+		select {
+		case err := <-opened:
+			check.ErrorIs(t, err, os.ErrPermission, "%s: Open", op)
+			check.True(t, strings.Contains(err.Error(), says), "%s: no %q in %v", op, says, err)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: Open does not return", op)
+		}
+	}
+}
+
+func TestOpenBesideAStaleSocket(t *testing.T) {
+	dir := t.TempDir()
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "control.sock")})
+	check.NoError(t, err, "listening")
+	socket.SetUnlinkOnClose(false)
+	check.NoError(t, socket.Close(), "closing a socket")
+	for n := range 2 {
+		s := openAt(t, dir, vfs.Default)
+		acquire(t, s, keyOf(0, 0, n))
+		_, _, err := s.Usage()
+		check.NoError(t, err, "Usage")
+		check.NoError(t, s.Close(), "closing")
+	}
+	_, err = os.Stat(filepath.Join(dir, "control.sock"))
+	check.NoError(t, err, "looking for the socket")
 }
 
 // A store of which the database is gone must not begin anew: every key would look new.

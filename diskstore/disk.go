@@ -32,6 +32,7 @@ type disk struct {
 	full        atomic.Int32 // writes that wait for room
 	mu          sync.Mutex   // of the ballast file
 	ballasted   atomic.Bool
+	pebbled     atomic.Bool   // before, every error can be told to whoever opens the store
 	patient     atomic.Bool   // while opening, a full disk is a failure
 	leaving     chan struct{} // closed when nobody is to wait any longer
 	leavingOnce sync.Once
@@ -61,8 +62,8 @@ func (d *disk) roomForNew() error {
 		return fmt.Errorf("%w: diskstore: asking for the free space: %w", driver.ErrUnavailable, err)
 	}
 	if free < want {
-		return fmt.Errorf("%w: diskstore: %d MiB are free on the disk of %s, new keys need %d: make room, or lower Options.FreeSpaceFloor",
-			driver.ErrFull, free>>20, d.path, want>>20)
+		return fmt.Errorf("%w: diskstore: %s are free on the disk of %s, new keys need %s: make room, or lower Options.FreeSpaceFloor",
+			driver.ErrFull, inUnits(free), d.path, inUnits(want))
 	}
 	return nil
 }
@@ -70,6 +71,29 @@ func (d *disk) roomForNew() error {
 func (d *disk) free() (int64, error) {
 	usage, err := d.GetDiskUsage(d.path)
 	return int64(min(usage.AvailBytes, 1<<62)), err
+}
+
+// fits refuses a disk that will never have room for a new key. One that does not tell its size passes.
+func (d *disk) fits() error {
+	at := d.path
+	usage, err := d.GetDiskUsage(at)
+	for errors.Is(err, os.ErrNotExist) && at != d.PathDir(at) { // it lies where it will be created
+		at = d.PathDir(at)
+		usage, err = d.GetDiskUsage(at)
+	}
+	if err != nil || usage.TotalBytes == 0 || int64(min(usage.TotalBytes, 1<<62)) >= d.floor+d.ballast {
+		return nil //nolint:nilerr // whatever is wrong shows when the directory is created
+	}
+	return fmt.Errorf("diskstore: the disk of %s has %s, and new keys would need %s free beside a ballast of %s: "+
+		"choose a larger disk, or lower Options.FreeSpaceFloor and Options.Ballast",
+		d.path, inUnits(int64(usage.TotalBytes)), inUnits(d.floor), inUnits(d.ballast))
+}
+
+func inUnits(bytes int64) string {
+	if bytes < 10<<20 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
 // usable refuses to write while other writes wait for room.
@@ -108,7 +132,8 @@ func (d *disk) sync(op func() error) error {
 // which ends the process even if somebody recovers. So the goroutine that meets one stops here, and the store goes on
 // without pebble to say that it has failed.
 func (d *disk) survive(err error) error {
-	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrExist) {
+	expected := err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrExist)
+	if expected || !d.pebbled.Load() {
 		return err
 	}
 	d.fail(err)
@@ -131,6 +156,22 @@ func (d *disk) awaitRoom() bool {
 		return false
 	case <-time.After(20 * time.Millisecond):
 		return true
+	}
+}
+
+// awaitReserve keeps a compaction from taking the last room, which is for what callers wait for: it holds what it has
+// written until there is more. It makes room in the end, and so may have half of the ballast's.
+func (d *disk) awaitReserve() {
+	for {
+		free, err := d.free()
+		if err != nil || free >= d.ballast/2 {
+			return
+		}
+		select {
+		case <-d.leaving:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
@@ -165,7 +206,7 @@ func (d *disk) restoreBallast() error {
 		free, err = math.MaxInt64, nil
 	}
 	if err == nil && free < d.floor+d.ballast {
-		err = fmt.Errorf("%d MiB are free, %d are needed", free>>20, (d.floor+d.ballast)>>20)
+		err = fmt.Errorf("%s are free, %s are needed", inUnits(free), inUnits(d.floor+d.ballast))
 	}
 	if err == nil {
 		err = d.writeBallast()

@@ -18,6 +18,9 @@ func (d *disk) join(name string) string { return d.path + string(os.PathSeparato
 // points to the manifest, and a power cut in between may keep the pointer and not what it points to.
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := d.open(name, func() (vfs.File, error) { return d.FS.Create(name, c) })
+	if err == nil && c == "pebble-compaction" && d.ours(name) {
+		return &compacted{f, d}, nil
+	}
 	if err != nil || !strings.HasPrefix(d.PathBase(name), "MANIFEST-") {
 		return f, err
 	}
@@ -118,4 +121,16 @@ func (f *file) SyncTo(length int64) (full bool, err error) {
 		return err
 	})
 	return full, err
+}
+
+// A compacted file is a table that a compaction writes.
+type compacted struct {
+	vfs.File
+
+	disk *disk
+}
+
+func (f *compacted) Write(p []byte) (int, error) {
+	f.disk.awaitReserve()
+	return f.File.Write(p)
 }

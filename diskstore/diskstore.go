@@ -26,8 +26,9 @@ const (
 // Options are the settings of a [Store].
 type Options struct {
 	// FreeSpaceFloor is how many bytes have to be free on the disk for a new key to be taken; below, Acquire of a new key
-	// is refused with [driver.ErrFull]. The database needs about 64 MiB for its own work, the rest is for the keys that
-	// are held. Negative means none. Defaults to 256 MiB.
+	// is refused with [driver.ErrFull]. What is left is for the keys that are held, and for the work of the database,
+	// which takes less memory and rewrites smaller parts when the floor is lower, down to 1 MiB: a lower one is slower.
+	// Let it be several times as large as the largest outcome. Negative means none. Defaults to 256 MiB.
 	FreeSpaceFloor int64
 	// Ballast is the size in bytes of a file that is deleted when the disk is full nevertheless, so that the keys that
 	// are held can still be completed. Negative means none. Defaults to 32 MiB.
@@ -73,6 +74,8 @@ type Store struct {
 	opened time.Time
 
 	stripes [4096]chan struct{}
+	queue   queue
+	sizes   sizes
 	inUse   sync.RWMutex  // held for reading by every call, and by commits that outlive their call
 	swept   atomic.Uint64 // the first bucket that may hold something to sweep
 
@@ -92,7 +95,8 @@ var _ interface {
 // Open opens the store in dir, and creates it if dir is empty or does not exist. Nil options are the defaults.
 //
 // It refuses a directory that another process has open, one that holds something else, one of a later version, and one
-// that is damaged; the error says which, and what to do.
+// that is damaged; and it creates none on a disk that is smaller than floor and ballast, where every key would be refused.
+// The error says which, and what to do.
 func Open(dir string, o *Options) (*Store, error) {
 	return open(dir, o, vfs.Default)
 }
@@ -103,6 +107,7 @@ func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 	s.epoch = max(0, s.opened.UnixNano())
 	s.disk = newDisk(fs, dir, max(0, opts.FreeSpaceFloor), max(0, opts.Ballast), s.log, s.fail)
 	s.dir = directory{fs: s.disk, path: dir}
+	s.sizes = sizesFor(s.disk.floor)
 	for i := range s.stripes {
 		s.stripes[i] = make(chan struct{}, 1)
 	}
@@ -114,6 +119,7 @@ func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 	if err := s.disk.restoreBallast(); err != nil {
 		s.log.Warn("diskstore: no ballast", "dir", dir, "err", err)
 	}
+	s.disk.pebbled.Store(true)
 	done := make(chan error, 1)
 	go func() { done <- s.openDB(created) }() // it does not return from a failure of the disk
 	select {
@@ -146,6 +152,9 @@ func (s *Store) openDB(created bool) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err = s.dir.checkLogs(); err != nil {
+		return err
 	}
 	s.db, err = s.openPebble(false)
 	return err
@@ -188,6 +197,37 @@ func (s *Store) shut() error {
 func (s *Store) abandon() error {
 	s.disk.park()
 	return errors.Join(s.unavailable(), s.disk.unlock())
+}
+
+// fail makes the store unavailable for good. After an error of a write or a sync nobody knows what is on the disk, and a
+// second sync that succeeds proves nothing; opening again reads it.
+func (s *Store) fail(err error) {
+	s.failing.Do(func() {
+		s.cause = err
+		close(s.failed)
+		s.log.Error("diskstore: failed, has to be opened again", "dir", s.dir.path, "err", err)
+		s.disk.giveUp()
+		go s.disk.park() // not here: whoever fails may be writing
+	})
+}
+
+// failure is why the store has failed, if it has.
+func (s *Store) failure() error {
+	select {
+	case <-s.failed:
+		return s.cause
+	default:
+		return nil
+	}
+}
+
+func (s *Store) unavailable() error {
+	return fmt.Errorf("%w: diskstore: %s has failed, close it and open it again: %w",
+		driver.ErrUnavailable, s.dir.path, s.failure())
+}
+
+func (s *Store) unknown() error {
+	return fmt.Errorf("diskstore: outcome unknown: %s failed: %w", s.dir.path, s.failure())
 }
 
 func (s *Store) now() int64 { return s.epoch + int64(time.Since(s.opened)) }

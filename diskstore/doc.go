@@ -23,6 +23,14 @@
 // on. If others fill the disk all the same, the ballast file is deleted, which makes room to complete what runs; Sweep
 // restores it when there is room. When even that is used up, what writes is refused with [driver.ErrUnavailable], calls
 // that were writing wait until there is room or their context ends, and the store goes on by itself once there is.
+// [Store.Usage] tells how far it is.
+//
+// The room of expired records comes back some time after they were swept, when the database has rewritten its files.
+// That needs free room itself, which the floor keeps.
+//
+// For a small disk, lower the options: a store with a floor of 1 MiB and a ballast of 256 KiB works on 4 MiB. A quota that
+// the file system reports as the size of the disk counts as one. One that it does not report is met like a full disk, so
+// that new keys are not refused in time: let the ballast be larger then.
 //
 // Any other error of a write, and any error of a sync, makes the store unavailable until it is closed and opened again:
 // nobody knows then what is on the disk. The call that met it is told that its outcome is unknown. The process goes on,

@@ -51,12 +51,12 @@ func (d *limited) GetDiskUsage(string) (vfs.DiskUsage, error) {
 
 func (d *limited) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := d.FS.Create(name, c)
-	return &limitedFile{f, d}, err
+	return &limitedFile{File: f, disk: d}, err
 }
 
 func (d *limited) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := d.FS.ReuseForWrite(old, name, c)
-	return &limitedFile{f, d}, err
+	return &limitedFile{File: f, disk: d}, err
 }
 
 func (d *limited) Remove(name string) error {
@@ -74,11 +74,19 @@ type limitedFile struct {
 	vfs.File
 
 	disk *limited
+	at   int64 // where it is written next
 }
 
+// Write takes no room for what it overwrites: pebble uses its logs again.
 func (f *limitedFile) Write(p []byte) (int, error) {
-	n, full := f.disk.take(len(p))
-	n, err := f.File.Write(p[:n])
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	over := int(min(max(0, info.Size()-f.at), int64(len(p))))
+	n, full := f.disk.take(len(p) - over)
+	n, err = f.File.Write(p[:over+n])
+	f.at += int64(n)
 	return n, errors.Join(err, full)
 }
 

@@ -2,6 +2,7 @@ package diskstore
 
 import (
 	"bufio"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -40,11 +42,62 @@ func TestNothingAcknowledgedIsLostByKill(t *testing.T) {
 	check.True(t, min(counts[ackHeld], counts[ackDone], counts[ackReleased]) > 10*kills, "too little was written")
 }
 
+// On a slow disk the test above finds a reader that does not wait for the sync of what it reads, and no other.
+func TestKillFindsUnsyncedReads(t *testing.T) {
+	for _, how := range []string{"as everybody", "unsynced"} {
+		lost, total := 0, 0
+		for round := range 5 {
+			dir := t.TempDir()
+			told := killedWriter(t, dir, round, 500, readsHow+"="+how)
+			s := openAt(t, dir, vfs.Default)
+			for _, a := range told {
+				if kept(s, a) != nil {
+					lost++
+				}
+			}
+			total += len(told)
+			check.NoError(t, s.Close(), "closing")
+		}
+		t.Logf("reading %s: of %d acks %d were lost", how, total, lost)
+		check.Equal(t, lost > 0, how == "unsynced", "whether acks were lost, reading %s", how)
+	}
+}
+
+// getUnsynced is Get without the stripe, and so may answer from a write that is not durable yet.
+func (s *Store) getUnsynced(_ context.Context, id driver.ID) (driver.Record, error) {
+	e, err := s.load(id)
+	return e.read(id, s.now()), err
+}
+
+// slowLogs is a disk that takes its time before it writes to a log.
+type slowLogs struct{ vfs.FS }
+
+func (d slowLogs) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	if err == nil && strings.HasSuffix(name, ".log") {
+		f = slowLog{f}
+	}
+	return f, err
+}
+
+func (d slowLogs) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(old, name, c)
+	return slowLog{f}, err
+}
+
+type slowLog struct{ vfs.File }
+
+func (f slowLog) Write(p []byte) (int, error) {
+	time.Sleep(2 * time.Millisecond)
+	return f.File.Write(p)
+}
+
 // killedWriter starts a writer, kills it after so many acks, and returns all that it has told.
-func killedWriter(t *testing.T, dir string, round, after int) (told []ack) {
+func killedWriter(t *testing.T, dir string, round, after int, env ...string) (told []ack) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asWriter+"="+dir, fmt.Sprintf("DISKSTORE_TEST_ROUND=%d", round))
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check.NoError(t, err, "a pipe")

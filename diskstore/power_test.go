@@ -28,7 +28,7 @@ func TestNothingAcknowledgedIsLostByPowerCut(t *testing.T) {
 		enough := make(chan struct{})
 		after := 1 + rng.IntN(1000)
 		ctx, stop := context.WithCancel(bg)
-		l := &load{store: s, round: round, tell: func(a ack) {
+		l := &load{store: s, get: s.Get, round: round, tell: func(a ack) {
 			mu.Lock()
 			defer mu.Unlock()
 			if told = append(told, a); len(told) == after {

@@ -101,7 +101,13 @@ func (s *Store) remove(ctx context.Context, id driver.ID, index []byte) (removed
 		release()
 		return false, fmt.Errorf("diskstore: %w", err)
 	}
-	return removed, s.commit(ctx, b, pebble.NoSync, release)
+	done := make(chan error, 1)
+	go func() { // as with commit
+		err := s.apply(b, pebble.NoSync)
+		release()
+		done <- err
+	}()
+	return removed, s.await(ctx, done)
 }
 
 const defaultListLimit = 100
@@ -134,7 +140,7 @@ func (s *Store) List(ctx context.Context, q driver.Query) (page []driver.Record,
 		s.leave()
 		return nil, "", fmt.Errorf("diskstore: %w", err)
 	}
-	if err := s.commit(ctx, b, pebble.Sync, s.leave); err != nil {
+	if err := s.commit(ctx, b, s.leave); err != nil {
 		return nil, "", err
 	}
 	if len(page) > q.Limit { // the record after the limit is where the next page starts

@@ -63,6 +63,7 @@ func complete(s *Store, id driver.ID) error {
 // goroutines.
 type load struct {
 	store  *Store
+	get    func(context.Context, driver.ID) (driver.Record, error) // of the readers
 	round  int
 	tell   func(ack)
 	latest [8]atomic.Int64 // key of each worker
@@ -113,7 +114,7 @@ func (l *load) use(id driver.ID) error {
 func (l *load) look() error {
 	worker := rand.IntN(len(l.latest))
 	id := keyOf(l.round, worker, int(l.latest[worker].Load()))
-	rec, err := l.store.Get(bg, id)
+	rec, err := l.get(bg, id)
 	if err != nil {
 		return err
 	}

@@ -5,39 +5,24 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
-
-	"github.com/onceward/onceward/driver"
 )
 
-// fail makes the store unavailable for good. After an error of a write or a sync nobody knows what is on the disk, and a
-// second sync that succeeds proves nothing; opening again reads it.
-func (s *Store) fail(err error) {
-	s.failing.Do(func() {
-		s.cause = err
-		close(s.failed)
-		s.log.Error("diskstore: failed, has to be opened again", "dir", s.dir.path, "err", err)
-		s.disk.giveUp()
-		go s.disk.park() // not here: whoever fails may be writing
-	})
+// Sizes in bytes of what pebble works with. They follow from the free-space floor, since below it that room has to suffice
+// for what is held: up to five logs as long as a memtable, and the copies that a compaction makes before it deletes what
+// it has read, mostly two levels. With the default floor and above they are pebble's own, but for the largest tables.
+type sizes struct {
+	memTable int64
+	table    int64 // in the first level, doubled in each one below as far as memTable
+	level    int64 // the first level below that
+	group    int   // steps that are committed at once
 }
 
-// failure is why the store has failed, if it has.
-func (s *Store) failure() error {
-	select {
-	case <-s.failed:
-		return s.cause
-	default:
-		return nil
+func sizesFor(floor int64) sizes {
+	if floor == 0 {
+		floor = defaultFloor
 	}
-}
-
-func (s *Store) unavailable() error {
-	return fmt.Errorf("%w: diskstore: %s has failed, close it and open it again: %w",
-		driver.ErrUnavailable, s.dir.path, s.failure())
-}
-
-func (s *Store) unknown() error {
-	return fmt.Errorf("diskstore: outcome unknown: %s failed: %w", s.dir.path, s.failure())
+	floor = min(max(floor, 1<<20), defaultFloor)
+	return sizes{memTable: floor / 16, table: max(floor/128, 32<<10), level: floor / 4, group: int(floor / 256)}
 }
 
 func (s *Store) openPebble(created bool) (db *pebble.DB, err error) {
@@ -46,15 +31,18 @@ func (s *Store) openPebble(created bool) (db *pebble.DB, err error) {
 			err = fmt.Errorf("pebble: %v", p)
 		}
 	}()
+	size := s.sizes
 	o := &pebble.Options{
 		FS:                          s.disk,
 		Lock:                        s.lock,
 		Logger:                      pebbleLog{s},
 		FormatMajorVersion:          pebble.FormatNewest,
 		ErrorIfNotExists:            !created,
-		MemTableSize:                16 << 20,
+		MemTableSize:                uint64(size.memTable),
 		MemTableStopWritesThreshold: 4,
-		CacheSize:                   16 << 20,
+		CacheSize:                   2*size.memTable + 16<<20, // the memtables are taken out of it
+		LBaseMaxBytes:               size.level,
+		MaxManifestFileSize:         size.memTable,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { s.log.Error("diskstore: in the background", "dir", s.dir.path, "err", err) },
 			// By default this is fatal. One block that cannot be read makes its keys unavailable and no others.
@@ -65,6 +53,7 @@ func (s *Store) openPebble(created bool) (db *pebble.DB, err error) {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most Acquires look for a key that is not there
+		o.TargetFileSizes[i] = min(size.table<<i, size.memTable)
 	}
 	return pebble.Open(s.dir.records(), o)
 }
