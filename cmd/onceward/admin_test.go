@@ -38,9 +38,13 @@ var adminLine = regexp.MustCompile(`admin=(http://\S+)`)
 // admin is where the process says that it can be watched.
 func (p *process) admin(t *testing.T) string {
 	t.Helper()
-	match := adminLine.FindStringSubmatch(p.errs.String())
-	check.True(t, match != nil, "no admin address in %s", &p.errs)
-	return match[1]
+	for late := time.Now().Add(10 * time.Second); time.Now().Before(late); { // the log has a pipe of its own
+		if match := adminLine.FindStringSubmatch(p.errs.String()); match != nil {
+			return match[1]
+		}
+	}
+	t.Fatalf("no admin address in %s", &p.errs)
+	return ""
 }
 
 // get returns the status and the body, or 0 if nobody answers.
