@@ -48,6 +48,7 @@ type process struct {
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.CommandContext(t.Context(), binary, args...), exited: make(chan error, 1)}
+	p.Dir = t.TempDir() // where a command leaves its data that is not told where
 	p.Stderr = &p.errs
 	stdout, out, err := os.Pipe()
 	check.NoError(t, err, "a pipe")
@@ -119,7 +120,7 @@ func TestTermLetsRequestsComeToTheirEnd(t *testing.T) {
 		_, _ = io.WriteString(w, "made")
 	}))
 	t.Cleanup(service.Close)
-	p := start(t, "proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0")
+	p := (&shop{Server: service}).guard(t, t.TempDir())
 
 	type reply struct {
 		body string
@@ -139,7 +140,11 @@ func TestTermLetsRequestsComeToTheirEnd(t *testing.T) {
 		body, err := io.ReadAll(response.Body)
 		answered <- reply{string(body), response.Header.Get("Idempotency-Expires") != "", err}
 	}()
-	<-entered
+	select {
+	case <-entered:
+	case early := <-answered:
+		t.Fatalf("an answer that the service did not give: %+v", early)
+	}
 	check.NoError(t, p.Process.Signal(syscall.SIGTERM), "SIGTERM")
 	for refused := false; !refused; { // the test's own deadline bounds it
 		conn, err := net.Dial("tcp", strings.TrimPrefix(p.base, "http://"))
