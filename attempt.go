@@ -14,14 +14,15 @@ import (
 // with exactly one of Complete, Tombstone, Release and Doubt. One that is forgotten keeps its key until the policy's
 // MaxExecution, and is then told of like one whose process died. Its methods are safe for concurrent use.
 type Attempt struct {
-	guard  *Guard
-	id     driver.ID
-	owner  driver.Owner
-	labels driver.Labels
-	policy Policy
-	fence  uint64
-	number int
-	began  time.Time
+	guard   *Guard
+	id      driver.ID
+	owner   driver.Owner
+	labels  driver.Labels
+	traceID string // its caller's
+	policy  Policy
+	fence   uint64
+	number  int
+	began   time.Time
 
 	unprotected bool // there is nothing to end
 
@@ -155,6 +156,11 @@ func (a *Attempt) Retention() time.Duration {
 func (a *Attempt) ChildKey(name string) string {
 	sum := sha256.Sum256(append(a.id[:], name...))
 	return "child-" + hex.EncodeToString(sum[:16])
+}
+
+// note says what the store keeps with a step of the attempt.
+func (a *Attempt) note(reason string) driver.Note {
+	return driver.Note{Reason: reason, TraceID: a.traceID, Node: a.guard.opts.Node}
 }
 
 func (a *Attempt) trace(ctx context.Context, t Trace) {

@@ -33,14 +33,14 @@ func (g *Guard) Begin(
 	if err != nil {
 		return nil, err
 	}
-	a := &Attempt{guard: g, id: key.ID(), policy: p, labels: key.labels()}
+	a := &Attempt{guard: g, id: key.ID(), policy: p, labels: key.labels(), traceID: key.TraceID}
 	a.values = values{ctx, a}
 	_, _ = rand.Read(a.owner[:]) // never fails: crypto/rand ends the program instead
 	claim := driver.Claim{
 		Owner: a.owner, Fingerprint: input, Also: also,
 		OnCrash: p.OnCrash, MaxAttempts: p.MaxAttempts, MaxExecution: p.MaxExecution,
 		Lease: p.Lease, Retain: p.Retention, DoubtRetain: p.DoubtRetention,
-		Labels: a.labels, Note: driver.Note{Node: g.opts.Node},
+		Labels: a.labels, Note: a.note(""),
 	}
 	if err := g.begin(ctx, a, &claim); err != nil {
 		return a.refuse(ctx, err)
@@ -73,7 +73,7 @@ func (g *Guard) begin(ctx context.Context, a *Attempt, claim *driver.Claim) erro
 			return nil
 		}
 		if grant.Verdict == driver.Acquired {
-			g.undo(a.id, a.owner)
+			a.undo()
 			return unavailable(context.Cause(ctx))
 		}
 		if grant.Verdict != driver.Running || a.policy.Wait == 0 {
@@ -147,24 +147,24 @@ func (a *Attempt) acquire(
 		}
 	}
 	if unknown {
-		g.undo(a.id, claim.Owner)
+		a.undo()
 	}
 	return grant, time.Time{}, unavailable(err)
 }
 
 // undo releases what an Acquire may have taken, in the background until it lands. The residue that it leaves refuses the
 // Acquire should it arrive later still.
-func (g *Guard) undo(id driver.ID, owner driver.Owner) {
-	note := driver.Note{Reason: "the caller got no answer to its Begin", Node: g.opts.Node}
+func (a *Attempt) undo() {
+	g, note := a.guard, a.note("the caller got no answer to its Begin")
 	g.backlog.owe(func(ctx context.Context) {
 		err := insist(ctx, func(ctx context.Context) error {
-			err := g.release(ctx, id, owner, note)
+			err := g.release(ctx, a.id, a.owner, note)
 			if !decided(err) {
 				g.judge(ctx, err) // callers that leave early say nothing of a store that hangs, but this does
 			}
 			return err
 		})
-		g.trace(ctx, Trace{Step: "begin-undone", ID: id, Err: err})
+		g.trace(ctx, Trace{Step: "begin-undone", ID: a.id, Err: err})
 	})
 }
 

@@ -29,7 +29,7 @@ func (a *Attempt) Tombstone(summary []byte) error {
 
 func (a *Attempt) complete(out driver.Outcome) error {
 	out.Retain = a.policy.Retention
-	out.Note.Node = a.guard.opts.Node
+	out.Note = a.note("")
 	if !a.end() {
 		return errEnded
 	}
@@ -77,7 +77,7 @@ func (a *Attempt) Release(reason string) error {
 		a.stop()
 		return nil
 	}
-	note := driver.Note{Reason: reason, Node: a.guard.opts.Node}
+	note := a.note(reason)
 	err := a.insist(func(ctx context.Context) error {
 		return a.guard.release(ctx, a.id, a.owner, note)
 	}, Trace{Step: "released", Reason: reason})
@@ -102,7 +102,7 @@ func (a *Attempt) Doubt(reason string) error {
 // giveUp ends the lease at once and keeps the key.
 func (a *Attempt) giveUp(ctx context.Context, reason string) error {
 	call := a.guard.call(ctx, "extend")
-	note := driver.Note{Reason: reason, Node: a.guard.opts.Node}
+	note := a.note(reason)
 	return call.end(a.guard.store.Extend(call, a.id, a.owner, driver.Extension{Note: note}))
 }
 

@@ -23,8 +23,9 @@ type core struct {
 	identity identity
 }
 
-// New makes a guard for a store. It asks the store once, whether it was used under the same identity rules; a store that
-// does not answer is asked again by the first Begin. Options may be nil. Close the guard when no more callers come.
+// New makes a guard for a store. It asks the store once, whether it was used under the same identity rules, and
+// refuses one that was not, or that cannot read them; a store that does not answer is asked again by the first Begin.
+// Options may be nil. Close the guard when no more callers come.
 func New(store driver.Store, opts *Options) (*Guard, error) {
 	if store == nil {
 		return nil, errors.New("onceward: New needs a store; memstore.New(nil) is the one to start with")
@@ -37,7 +38,8 @@ func New(store driver.Store, opts *Options) (*Guard, error) {
 	g.backlog.init()
 	g.rooms = newRooms(g)
 	g.identity.init(g)
-	if err := g.checkIdentity(context.Background()); errors.Is(err, errIdentity) {
+	err = g.checkIdentity(context.Background())
+	if errors.Is(err, errIdentity) || errors.Is(err, driver.ErrUndecodable) { // neither gets better by asking again
 		g.backlog.close(context.Background())
 		return nil, err
 	}
@@ -93,6 +95,7 @@ func (g *Guard) Resolve(ctx context.Context, key Key, r driver.Resolution) error
 		return err
 	}
 	fill(&r.Note.Node, g.opts.Node)
+	fill(&r.Note.TraceID, key.TraceID)
 	id := key.ID()
 	call := g.call(ctx, "resolve")
 	err := call.end(g.store.Resolve(call, id, r))

@@ -106,7 +106,7 @@ func (a *Attempt) extend(deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(&a.values, deadline)
 	defer cancel()
 	call := a.guard.call(ctx, "extend")
-	extension := driver.Extension{Lease: a.policy.Lease, Note: driver.Note{Node: a.guard.opts.Node}}
+	extension := driver.Extension{Lease: a.policy.Lease, Note: a.note("")}
 	return call.end(a.guard.store.Extend(call, a.id, a.owner, extension))
 }
 

@@ -23,6 +23,9 @@ type Key struct {
 	Value string
 	// Route and Host are labels for people, not part of the identity.
 	Route, Host string
+	// TraceID is noted with each step of this attempt, for people who look for it in other systems. It is not part of the
+	// identity either, and need not be the same for each retry.
+	TraceID string
 }
 
 // ID is the hash under which stores keep the key.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/memstore"
 )
@@ -60,6 +61,19 @@ func TestAPolicyTakesItsZeroFieldsFromTheGuard(t *testing.T) {
 	check.Equal(t, record.OnCrash, onceward.Rerun, "crash policy")
 	check.Equal(t, record.MaxAttempts, 2, "max attempts")
 	check.NoError(t, a.Complete(nil), "Complete")
+}
+
+// damaged is a store that cannot read one record, the first it is asked for.
+type damaged struct{ driver.Store }
+
+func (damaged) Acquire(context.Context, driver.ID, driver.Claim) (driver.Grant, error) {
+	return driver.Grant{}, driver.ErrUndecodable
+}
+
+// Otherwise every request would be refused, for a reason that is hard to find.
+func TestRulesThatCannotBeReadRefuseToStart(t *testing.T) {
+	_, err := onceward.New(damaged{memstore.New(nil)}, nil)
+	check.ErrorIs(t, err, driver.ErrUndecodable, "New")
 }
 
 func TestAnotherIdentityRefusesToStart(t *testing.T) {

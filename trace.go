@@ -71,7 +71,7 @@ func logTrace(ctx context.Context, log *slog.Logger, t Trace) {
 	if t.ID != (driver.ID{}) {
 		add("id", t.ID.Short())
 		add("key", t.Labels.KeyHint)
-		add("operation", t.Labels.Operation)
+		add("operation", bounded(t.Labels.Operation))
 	}
 	if t.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", t.Attempt), slog.Uint64("fence", t.Fence))
@@ -91,6 +91,15 @@ func logTrace(ctx context.Context, log *slog.Logger, t Trace) {
 		add("error", t.Err.Error())
 	}
 	log.LogAttrs(ctx, level, t.Step, attrs...)
+}
+
+// bounded cuts what a caller may make as long as a request's header.
+func bounded(operation string) string {
+	const most = 256
+	if len(operation) <= most {
+		return operation
+	}
+	return operation[:most] + "…"
 }
 
 // traceLevel is Debug for what happens all the time, Warn for what an operator may have to act on.

@@ -98,3 +98,13 @@ func TestTheLogHoldsNoKeysAndNoAnswers(t *testing.T) {
 		}
 	})
 }
+
+func TestALongOperationIsCutInTheLog(t *testing.T) {
+	var text bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	g := newGuard(t, memstore.New(nil), &onceward.Options{Logger: log})
+	long := onceward.Key{Scope: "s", Operation: "POST /" + strings.Repeat("a", 30_000), Value: "k"}
+	_, err := g.Begin(context.Background(), long, nil, onceward.Fingerprint{Algorithm: "x", Sum: "y"})
+	check.NoError(t, err, "Begin")
+	check.True(t, strings.Contains(text.String(), "msg=acquired") && text.Len() < 2_000, "%d bytes are logged", text.Len())
+}

@@ -73,18 +73,22 @@ func (s *Store) prepare(id driver.ID, decide judge) (*pebble.Batch, error) {
 		return nil, err
 	}
 	// Read under the stripe, so that time never goes back for a key.
-	now, was := s.now(), int64(0)
+	now, was, since := s.trail.moment(s.now()), int64(0), s.toldSince(old)
 	if old != nil {
 		was = old.Gone
 	}
-	next, err := decide(old, now)
-	if next == nil || err != nil {
+	made, err := decide(old, now)
+	if made == nil || err != nil {
 		return nil, err
 	}
 	if err := s.disk.usable(); err != nil {
 		return nil, err
 	}
-	return s.replace(id, old != nil, was, next)
+	b, err := s.replace(id, old != nil, was, made.next)
+	if err == nil && made.told != nil {
+		err = s.trail.keep(b, id, now, since, made.told)
+	}
+	return b, err
 }
 
 // replace is the batch that stores next and keeps the expiry index, where each entry lies in the bucket of its end.
@@ -120,7 +124,7 @@ func (s *Store) load(id driver.ID) (e *entry, err error) {
 	}
 	switch broken := iter.Close(); {
 	case pebble.IsCorruptionError(broken):
-		return nil, fmt.Errorf("%w: diskstore: %w", driver.ErrUndecodable, broken)
+		return nil, fmt.Errorf("%w: diskstore: %s", driver.ErrUndecodable, brief(broken))
 	case broken != nil:
 		return nil, fmt.Errorf("%w: diskstore: reading: %w", driver.ErrUnavailable, broken)
 	}

@@ -26,7 +26,12 @@ func openBrief(t testing.TB, dir string, fs vfs.FS) *Store {
 func TestConformance(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	store := func(t testing.TB) driver.Store { return openBrief(t, t.TempDir(), vfs.Default) }
-	storetest.Run(t, store, &storetest.Options{RealTime: true, Unit: unit, Full: smallStore})
+	storetest.Run(t, store, &storetest.Options{
+		RealTime: true, Unit: unit, Full: smallStore,
+		Trail: func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
+			return openTrail(t, t.TempDir(), vfs.Default, level, retain)
+		},
+	})
 }
 
 // The power is cut in the memory of a file system that knows what was synced.
@@ -40,12 +45,27 @@ func TestConformanceOfASurvivor(t *testing.T) {
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return reopen(t, vfs.NewCrashableMem()) }, &storetest.Options{
 		RealTime: true, Unit: unit, Runs: 4,
+		Trail: func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
+			fs := vfs.NewCrashableMem()
+			s := openTrail(t, "data", fs, level, retain)
+			disks.Store(s, fs)
+			return s
+		},
 		Crash: func(t testing.TB, s driver.Store) driver.Store {
 			fs, ok := disks.Load(s)
 			check.True(t, ok, "an unknown store")
 			return reopen(t, fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
 		},
 	})
+}
+
+// openTrail opens a store that is closed at the end and keeps an audit trail.
+func openTrail(t testing.TB, dir string, fs vfs.FS, level driver.AuditLevel, retain time.Duration) *Store {
+	t.Helper()
+	s, err := open(dir, &Options{FreeSpaceFloor: -1, Ballast: -1, Logger: quiet, Audit: level, AuditRetention: retain}, fs)
+	check.NoError(t, err, "opening %s", dir)
+	t.Cleanup(func() { check.NoError(t, s.Close(), "closing %s", dir) })
+	return s
 }
 
 // openAt opens a store that takes every free byte and is closed at the end.

@@ -2,6 +2,7 @@ package diskstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -57,8 +58,8 @@ func (d *directory) claim() (lock *pebble.Lock, created bool, err error) {
 		return nil, false, fmt.Errorf("diskstore: %s belongs to another user: open it as the one who made it: %w", d.path, err)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("diskstore: %s is in use, by another process or by this one: "+
-			"close that store first, or choose another directory: %w", d.path, err)
+		return nil, false, fmt.Errorf("diskstore: %s is in use, by another process, which may still be ending what runs, or by this "+
+			"one: wait until it is closed; in another directory every retry would be a new request: %w", d.path, err)
 	}
 	// Another process may have created it and gone in the meantime.
 	if ready, err = d.inspect(); err != nil {
@@ -80,10 +81,12 @@ func (d *directory) inspect() (ready bool, err error) {
 	case slices.Contains(names, markerNew):
 		return false, nil
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(notOurs, name) })
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(notOurs, name) || strings.HasPrefix(name, marker+".") // of a creation that was cut off
+	})
 	if len(names) > 0 {
-		return false, fmt.Errorf("diskstore: %s is no store, it holds %q and no file %q: choose an empty directory",
-			d.path, names[0], marker)
+		return false, fmt.Errorf("diskstore: %s is no store, it holds %q and no file %q: choose an empty directory for a new one, "+
+			"or restore a backup", d.path, names[0], marker)
 	}
 	return false, nil
 }
@@ -112,7 +115,13 @@ func (d *directory) begin() error {
 	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
 		return err
 	}
-	if err := d.write(markerNew); err != nil {
+	// Several processes may do this at once. The file must not be away for a moment, as it would be while pebble creates one
+	// that is there, or another process takes the directory for somebody else's.
+	own := marker + "." + rand.Text()
+	if err := d.write(own); err != nil {
+		return err
+	}
+	if err := d.fs.Rename(d.join(own), d.join(markerNew)); err != nil {
 		return err
 	}
 	// A power cut must not leave the rest without the marker, or the directory would look like somebody else's.

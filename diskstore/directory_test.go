@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -85,6 +87,28 @@ func TestOpenRefusesWhatIsNotAStore(t *testing.T) {
 }
 
 // The socket of a process that was killed is in nobody's way, in a directory that is empty and in one of a store.
+// Of many that create one directory at the same time, one wins, and the others are told that it is in use.
+func TestManyCreateOneDirectory(t *testing.T) {
+	for range 20 {
+		dir := filepath.Join(t.TempDir(), "data")
+		var all sync.WaitGroup
+		var opened atomic.Int64
+		for range 8 {
+			all.Go(func() {
+				s, err := Open(dir, &Options{FreeSpaceFloor: -1, Ballast: -1, Logger: quiet})
+				if err != nil {
+					check.True(t, strings.Contains(err.Error(), "is in use"), "a loser is told: %v", err)
+					return
+				}
+				opened.Add(1)
+				t.Cleanup(func() { check.NoError(t, s.Close(), "closing") })
+			})
+		}
+		all.Wait()
+		check.Equal(t, opened.Load(), int64(1), "stores that opened")
+	}
+}
+
 // closedFS belongs to somebody else.
 type closedFS struct {
 	vfs.FS

@@ -19,8 +19,9 @@ import (
 )
 
 // A disk is the file system as pebble sees it. Pebble does not live through a full disk or one that fails, so it meets
-// neither. A write that finds no room deletes the ballast or else waits, and everybody who would write meanwhile is
-// refused; any other error ends the store but not the process. Files outside the store's directory are not guarded.
+// neither. A write that finds no room deletes the ballast or else waits, as does one for which the process has no file
+// descriptor left, and everybody who would write meanwhile is refused; any other error ends the store but not the process.
+// Files outside the store's directory are not guarded.
 type disk struct {
 	vfs.FS
 
@@ -62,8 +63,8 @@ func (d *disk) roomForNew() error {
 		return fmt.Errorf("%w: diskstore: asking for the free space: %w", driver.ErrUnavailable, err)
 	}
 	if free < want {
-		return fmt.Errorf("%w: diskstore: %s are free on the disk of %s, new keys need %s: make room, or lower Options.FreeSpaceFloor",
-			driver.ErrFull, inUnits(free), d.path, inUnits(want))
+		return fmt.Errorf("%w: diskstore: %s are free on the disk of %s, new keys need %s: make room, or lower "+
+			"the floor (Options.FreeSpaceFloor, --min-free)", driver.ErrFull, inUnits(free), d.path, inUnits(want))
 	}
 	return nil
 }
@@ -99,7 +100,8 @@ func inUnits(bytes int64) string {
 // usable refuses to write while other writes wait for room.
 func (d *disk) usable() error {
 	if d.full.Load() > 0 {
-		return fmt.Errorf("%w: diskstore: the disk of %s is full, make room", driver.ErrUnavailable, d.path)
+		return fmt.Errorf("%w: diskstore: nothing can be written to %s now: make room if the disk is full, or allow the process "+
+			"more open files", driver.ErrUnavailable, d.path)
 	}
 	return nil
 }
@@ -109,9 +111,9 @@ func (d *disk) usable() error {
 func (d *disk) write(op func() error) error {
 	d.gate.RLock()
 	err := op()
-	if isFull(err) {
+	if passes(err) {
 		d.full.Add(1)
-		for isFull(err) && d.awaitRoom() {
+		for passes(err) && d.awaitRoom(err) {
 			err = op()
 		}
 		d.full.Add(-1)
@@ -142,9 +144,15 @@ func (d *disk) survive(err error) error {
 
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
+// passes reports whether the error is one of a disk that is full or of a process that has too many files open. Nothing is
+// wrong with the store then, and nothing was done.
+func passes(err error) bool {
+	return isFull(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // awaitRoom returns when it is worth trying again, and false when nobody is to wait.
-func (d *disk) awaitRoom() bool {
-	if d.dropBallast() {
+func (d *disk) awaitRoom(err error) bool {
+	if isFull(err) && d.dropBallast() {
 		d.log.Warn("diskstore: the disk is full, the ballast is deleted and new keys are refused", "dir", d.path)
 		return true
 	}

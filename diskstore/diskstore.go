@@ -33,6 +33,11 @@ type Options struct {
 	// Ballast is the size in bytes of a file that is deleted when the disk is full nevertheless, so that the keys that
 	// are held can still be completed. Negative means none. Defaults to 32 MiB.
 	Ballast int64
+	// Audit says which steps the audit trail keeps, see [Store.History]. Defaults to driver.AuditOff.
+	Audit driver.AuditLevel
+	// AuditRetention is how long the trail keeps an entry, also one that was kept under other options. Negative is for
+	// ever. Defaults to 90 days.
+	AuditRetention time.Duration
 	// Logger is told about failures of the disk and about records that cannot be read, never about keys or outcomes.
 	// Defaults to [slog.Default].
 	Logger *slog.Logger
@@ -49,14 +54,17 @@ func (o *Options) withDefaults() Options {
 	if full.Ballast == 0 {
 		full.Ballast = defaultBallast
 	}
+	if full.AuditRetention == 0 {
+		full.AuditRetention = defaultAuditRetention
+	}
 	if full.Logger == nil {
 		full.Logger = slog.Default()
 	}
 	return full
 }
 
-// Store is a [driver.Store], a [driver.Sweeper] and a [driver.Lister]. It is safe for concurrent use and belongs to one
-// process; see the package for what it promises.
+// Store is a [driver.Store], a [driver.Sweeper], a [driver.Lister] and a [driver.Historian]. It is safe for concurrent use
+// and belongs to one process; see the package for what it promises.
 //
 // A context that has already ended is reported before anything is done. One that ends during a call makes the call return
 // at once with an error that says so: what was asked for may still happen, wholly or not at all.
@@ -78,6 +86,7 @@ type Store struct {
 	sizes   sizes
 	inUse   sync.RWMutex  // held for reading by every call, and by commits that outlive their call
 	swept   atomic.Uint64 // the first bucket that may hold something to sweep
+	trail   trail
 
 	failing sync.Once
 	cause   error // set before failed is closed
@@ -90,6 +99,7 @@ var _ interface {
 	driver.Store
 	driver.Sweeper
 	driver.Lister
+	driver.Historian
 } = (*Store)(nil)
 
 // Open opens the store in dir, and creates it if dir is empty or does not exist. Nil options are the defaults.
@@ -103,8 +113,12 @@ func Open(dir string, o *Options) (*Store, error) {
 
 func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 	opts := o.withDefaults()
+	if opts.Audit > driver.AuditAll {
+		return nil, fmt.Errorf("diskstore: Options.Audit is %d: use driver.AuditOff, AuditTransitions or AuditAll", opts.Audit)
+	}
 	s := &Store{log: opts.Logger, width: bucketWidth, opened: time.Now(), failed: make(chan struct{})}
 	s.epoch = max(0, s.opened.UnixNano())
+	s.trail.level, s.trail.retain = opts.Audit, opts.AuditRetention
 	s.disk = newDisk(fs, dir, max(0, opts.FreeSpaceFloor), max(0, opts.Ballast), s.log, s.fail)
 	s.dir = directory{fs: s.disk, path: dir}
 	s.sizes = sizesFor(s.disk.floor)
@@ -117,7 +131,7 @@ func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 	}
 	s.lock = lock
 	if err := s.disk.restoreBallast(); err != nil {
-		s.log.Warn("diskstore: no ballast", "dir", dir, "err", err)
+		s.log.Warn("diskstore: no ballast", "dir", dir, "err", brief(err))
 	}
 	s.disk.pebbled.Store(true)
 	done := make(chan error, 1)
@@ -132,6 +146,9 @@ func open(dir string, o *Options, fs vfs.FS) (*Store, error) {
 		return nil, errors.Join(err, s.disk.unlock())
 	}
 	s.disk.patient.Store(true)
+	if created {
+		s.log.Info("diskstore: new, so there are no keys yet", "dir", dir)
+	}
 	return s, nil
 }
 
@@ -205,7 +222,7 @@ func (s *Store) fail(err error) {
 	s.failing.Do(func() {
 		s.cause = err
 		close(s.failed)
-		s.log.Error("diskstore: failed, has to be opened again", "dir", s.dir.path, "err", err)
+		s.log.Error("diskstore: failed, has to be opened again", "dir", s.dir.path, "err", brief(err))
 		s.disk.giveUp()
 		go s.disk.park() // not here: whoever fails may be writing
 	})

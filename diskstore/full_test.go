@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -180,6 +181,50 @@ func TestFullDiskIsWaitedOut(t *testing.T) {
 	})
 	check.NoError(t, complete(s, second), "Complete when there is room again")
 	acquire(t, s, keyOf(0, 0, 3))
+}
+
+// crowded is a file system for a process that may have too many files open.
+type crowded struct {
+	vfs.FS
+
+	none atomic.Bool
+}
+
+func (c *crowded) Create(name string, o vfs.DiskWriteCategory) (vfs.File, error) {
+	if c.none.Load() {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return c.FS.Create(name, o)
+}
+
+func TestTooManyOpenFilesAreWaitedOut(t *testing.T) {
+	files := &crowded{FS: vfs.NewMem()}
+	s, closed := openLimited(t, Options{FreeSpaceFloor: 1 << 20, Ballast: -1}, files)
+	defer closed()
+	s.disk.floor = 0 // the sizes stay small, so that files are made all the time
+	files.none.Store(true)
+	ctx, stop := context.WithCancel(bg)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ctx.Err() == nil; n++ {
+			_, _ = s.Acquire(ctx, keyOf(0, 0, n), claimOf(keyOf(0, 0, n)))
+		}
+	}()
+	eventually(t, "a write waits for a file", func() bool { return s.disk.full.Load() > 0 })
+	stop()
+	<-stopped
+	id := keyOf(1, 0, 0)
+	_, err := s.Acquire(bg, id, claimOf(id))
+	check.ErrorIs(t, err, driver.ErrUnavailable, "Acquire meanwhile")
+	check.NoError(t, s.failure(), "the store")
+
+	files.none.Store(false)
+	eventually(t, "it goes on by itself", func() bool {
+		_, err := s.Acquire(bg, id, claimOf(id))
+		return err == nil
+	})
+	check.NoError(t, complete(s, id), "Complete")
 }
 
 func TestCloseOnAFullDisk(t *testing.T) {

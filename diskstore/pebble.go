@@ -2,6 +2,7 @@ package diskstore
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -44,7 +45,7 @@ func (s *Store) openPebble(created bool) (db *pebble.DB, err error) {
 		LBaseMaxBytes:               size.level,
 		MaxManifestFileSize:         size.memTable,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { s.log.Error("diskstore: in the background", "dir", s.dir.path, "err", err) },
+			BackgroundError: func(err error) { s.log.Error("diskstore: in the background", "dir", s.dir.path, "err", brief(err)) },
 			// By default this is fatal. One block that cannot be read makes its keys unavailable and no others.
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				s.log.Error("diskstore: damaged", "dir", s.dir.path, "err", info)
@@ -69,4 +70,11 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	l.store.fail(fmt.Errorf("pebble: "+format, args...))
+}
+
+// brief is pebble's word about damage, without the stack and the bytes that may follow it.
+func brief(err error) string {
+	const most = 200
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line[:min(len(line), most)]
 }

@@ -67,6 +67,14 @@ func (e *entry) extend(x *driver.Extension, now int64) {
 	}
 }
 
+// giveUp is the step of a lease that is given up, which may have been already.
+func (e *entry) giveUp(note driver.Note) driver.Step {
+	if e.GivenUp && e.Note == note {
+		return 0
+	}
+	return driver.StepGivenUp
+}
+
 func (e *entry) complete(out *driver.Outcome, now int64) {
 	e.Phase, e.Since = driver.PhaseDone, now
 	e.Kind, e.Outcome, e.Note, e.OutcomeNote = out.Kind, out.Bytes, out.Note, nil

@@ -37,14 +37,15 @@ func indexBound(bucket uint64) []byte {
 func (s *Store) bucket(gone int64) uint64 { return uint64(gone)/uint64(s.width) + 1 }
 
 // Sweep implements [driver.Sweeper]. A record is removed within two minutes after its end. The cost grows with what has
-// expired, not with what is stored. It returns how many it removed also with an error. After a full disk it restores the
-// ballast.
+// expired, not with what is stored. It returns how many it removed also with an error. Entries of the audit trail are
+// removed within a day after their retention and not counted. After a full disk it restores the ballast.
 func (s *Store) Sweep(ctx context.Context, limit int) (int, error) {
 	if err := s.disk.restoreBallast(); err != nil {
-		s.log.Warn("diskstore: no ballast", "dir", s.dir.path, "err", err)
+		s.log.Warn("diskstore: no ballast", "dir", s.dir.path, "err", brief(err))
 	}
+	aged := s.sweepTrail(ctx)
 	removed, _, err := s.sweep(ctx, limit)
-	return removed, err
+	return removed, errors.Join(err, aged)
 }
 
 func (s *Store) sweep(ctx context.Context, limit int) (removed, visited int, err error) {
@@ -123,30 +124,38 @@ func (s *Store) List(ctx context.Context, q driver.Query) (page []driver.Record,
 	if err != nil {
 		return nil, "", err
 	}
-	if err := s.enter(ctx); err != nil {
-		return nil, "", err
-	}
 	if q.Limit <= 0 {
 		q.Limit = defaultListLimit
 	}
-	page, err = s.scan(ctx, &q, from)
+	err = s.readDurably(ctx, func() error {
+		page, err = s.scan(ctx, &q, from)
+		return err
+	})
 	if err != nil {
-		s.leave()
-		return nil, "", err
-	}
-	// It may have met writes that are not durable yet; an empty write that is synced comes after them.
-	b := s.db.NewBatch()
-	if err := b.LogData([]byte("list"), nil); err != nil {
-		s.leave()
-		return nil, "", fmt.Errorf("diskstore: %w", err)
-	}
-	if err := s.commit(ctx, b, s.leave); err != nil {
 		return nil, "", err
 	}
 	if len(page) > q.Limit { // the record after the limit is where the next page starts
 		return page[:q.Limit], page[q.Limit].ID.String(), nil
 	}
 	return page, "", nil
+}
+
+// readDurably makes read, and returns when all that it may have met is durable: an empty write that is synced comes after
+// them.
+func (s *Store) readDurably(ctx context.Context, read func() error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	if err := read(); err != nil {
+		s.leave()
+		return err
+	}
+	b := s.db.NewBatch()
+	if err := b.LogData([]byte("read"), nil); err != nil {
+		s.leave()
+		return fmt.Errorf("diskstore: %w", err)
+	}
+	return s.commit(ctx, b, s.leave)
 }
 
 // scan returns up to one record more than the limit.
@@ -164,7 +173,7 @@ func (s *Store) scan(ctx context.Context, q *driver.Query, from driver.ID) (page
 		id := driver.ID(iter.Key()[1:])
 		e, err := decode(id, iter.Value())
 		if err != nil {
-			s.log.Error("diskstore: not listed", "dir", s.dir.path, "err", err)
+			s.log.Error("diskstore: not listed", "dir", s.dir.path, "err", brief(err))
 			continue
 		}
 		if v := e.view(id, now); selected(&v, q) {

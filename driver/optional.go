@@ -25,6 +25,23 @@ type Query struct {
 	Limit     int    // Defaults to 100.
 }
 
+// Historian is a store with an audit trail: an entry for each step of a key, with the [Note] that came with it, written in
+// the same atomic step as the transition, so that a crash keeps both or neither.
+//
+// A call that changes nothing leaves no entry: one that is lost or refused, an Acquire with another verdict than
+// [Acquired], the Release of nothing, and what is repeated because its reply was lost, which includes giving a lease up
+// again with the same note. That a record expired is no step either. The entries live for a retention of their own,
+// whatever becomes of the record.
+type Historian interface {
+	// History returns entries for which q holds, oldest first, and the cursor of the next page, empty at the end. The
+	// entries of one id are in the order in which they happened. One that is written while pages are read may be missed.
+	//
+	// A store need not be able to select by anything but ID. It returns an error that is [errors.ErrUnsupported] for what
+	// it cannot, and for everything when it keeps no trail; the error says what it can. An entry that cannot be read is
+	// an error that is [ErrUndecodable], never left out.
+	History(ctx context.Context, q HistoryQuery) (page []Entry, next string, err error)
+}
+
 // Waiter is a store that can tell when a record may have changed.
 type Waiter interface {
 	// Wait returns nil when the record may have changed since the call, and an error when ctx ends or the store cannot

@@ -24,8 +24,8 @@ const (
 	defaultMaxBytes   = 1 << 30
 )
 
-// Options bounds the memory of a [Store]. A negative limit leaves no room at all: every new key is refused with an error
-// that names the option.
+// Options bounds the memory of a [Store], and sets its audit trail. A negative limit of records or bytes leaves no room at
+// all: every new key is refused with an error that names the option.
 type Options struct {
 	// MaxRecords is how many keys the store holds, residues of released keys and expired records that were not swept
 	// yet included. Defaults to 1,000,000.
@@ -33,10 +33,17 @@ type Options struct {
 	// MaxBytes is roughly how much memory the records may take, outcomes included. Completing and resolving may exceed
 	// it, since refusing an outcome would lose it; new keys then wait until there is room again. Defaults to 1 GiB.
 	MaxBytes int64
+	// Audit says which steps the audit trail keeps, see [Store.History]. Defaults to driver.AuditOff.
+	Audit driver.AuditLevel
+	// AuditRetention is how long the trail keeps an entry. Negative is for ever. Defaults to 90 days.
+	AuditRetention time.Duration
+	// AuditEntries is how many entries the trail holds; the oldest makes room for the next, because no key is refused for
+	// the trail's sake. An entry takes about 300 bytes. Defaults to 100,000.
+	AuditEntries int
 }
 
-// Store is a [driver.Store], a [driver.Sweeper] and a [driver.Lister]. It is safe for concurrent use,
-// starts no goroutines and needs no closing.
+// Store is a [driver.Store], a [driver.Sweeper], a [driver.Lister] and, with [Options].Audit, a [driver.Historian]. It is
+// safe for concurrent use, starts no goroutines and needs no closing.
 //
 // A full store returns an error that is [driver.ErrFull] from Acquire of a new key, after it has tried to make room by
 // removing expired records. Release of a key that it does not know needs room for the residue and is refused in the same
@@ -50,12 +57,14 @@ type Store struct {
 	bytes     atomic.Int64
 	sweepFrom atomic.Int32 // the shard with which the next Sweep starts
 	shards    [256]shard
+	trail     trail
 }
 
 var _ interface {
 	driver.Store
 	driver.Sweeper
 	driver.Lister
+	driver.Historian
 } = (*Store)(nil)
 
 // A shard holds the records whose id starts with one byte value.
@@ -69,6 +78,7 @@ type shard struct {
 // New returns an empty store. Nil options are the defaults.
 func New(o *Options) *Store {
 	s := &Store{maxRecords: defaultMaxRecords, maxBytes: defaultMaxBytes, epoch: time.Now()}
+	s.trail.init(o)
 	if o != nil && o.MaxRecords != 0 {
 		s.maxRecords = int64(o.MaxRecords)
 	}

@@ -70,8 +70,10 @@ func (s *Store) makeRoom(ctx context.Context) bool {
 }
 
 // Sweep implements [driver.Sweeper]. Its cost grows with what expired, not with what is stored. Residues that are over
-// count as records. It returns how many it removed also with the error of a context that ended.
+// count as records; entries of the audit trail that are over go too, and do not count. It returns how many it removed also
+// with the error of a context that ended.
 func (s *Store) Sweep(ctx context.Context, limit int) (int, error) {
+	s.trail.sweep(s.clock())
 	removed, _, err := s.sweep(ctx, limit)
 	return removed, err
 }

@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -35,20 +36,23 @@ func (s *Store) acquire(g *driver.Grant, id driver.ID, c *driver.Claim) error {
 			return err
 		}
 		r = next
+		s.tell(r, driver.StepAcquired, 0, c.Note)
 	case !c.Matches(r.fingerprint):
 		verdict = driver.Mismatch
 	case phase == driver.PhaseDone:
 		verdict = driver.Done
 	case r.owner == c.Owner:
-		before := r.size()
+		before, step := r.size(), s.trail.signOfLife(r.givenUp)
 		r.renew(c, now)
 		s.settle(sh, r, before)
+		s.tell(r, step, 0, c.Note)
 	case r.leaseLeft(now) > 0:
 		verdict = driver.Running
 	case r.onCrash == driver.Rerun && r.attempt < r.maxAttempts:
 		before := r.size()
 		r.takeOver(c, now)
 		s.settle(sh, r, before)
+		s.tell(r, driver.StepTakenOver, 0, c.Note)
 	default:
 		verdict = driver.InDoubt
 	}
@@ -68,9 +72,13 @@ func (s *Store) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driv
 	if r.phaseAt(now) != driver.PhaseRunning || r.owner != o {
 		return driver.ErrLost
 	}
-	before := r.size()
+	before, step := r.size(), s.trail.signOfLife(r.givenUp)
+	if e.Lease <= 0 {
+		step = r.giveUp(e.Note)
+	}
 	r.extend(e, now)
 	s.settle(sh, r, before)
+	s.tell(r, step, 0, e.Note)
 	return nil
 }
 
@@ -95,30 +103,31 @@ func (s *Store) Complete(ctx context.Context, id driver.ID, o driver.Owner, out 
 	before := r.size()
 	r.complete(&out, now)
 	s.settle(sh, r, before)
+	s.tell(r, driver.StepCompleted, out.Kind, out.Note)
 	return nil
 }
 
 // Release implements [driver.Store]. The residue of an unknown key counts like a record, so that a full store refuses
 // it; the residue of a known one takes the place of its record.
-func (s *Store) Release(ctx context.Context, id driver.ID, o driver.Owner, _ driver.Note) error {
+func (s *Store) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
 	for {
-		err := s.release(id, o)
+		err := s.release(id, o, n)
 		if !errors.Is(err, driver.ErrFull) || !s.makeRoom(ctx) {
 			return err
 		}
 	}
 }
 
-func (s *Store) release(id driver.ID, o driver.Owner) error {
+func (s *Store) release(id driver.ID, o driver.Owner, n driver.Note) error {
 	sh, r, now := s.open(id)
 	defer sh.mu.Unlock()
 
 	switch phase := r.phaseAt(now); {
 	case phase == driver.PhaseRunning && r.owner == o:
-		return s.put(sh, r, r.residue(now))
+		return s.free(sh, r, driver.StepReleased, n, now)
 	case phase != driver.PhaseAbsent:
 		return driver.ErrLost
 	case r == nil:
@@ -126,6 +135,15 @@ func (s *Store) release(id driver.ID, o driver.Owner) error {
 	default: // the fence that is remembered here must not be forgotten sooner
 		return s.put(sh, r, newResidue(id, o, r.fence, now, max(driver.MinResidue, r.left(now))))
 	}
+}
+
+// free leaves the residue of r. A residue is smaller than its record, so there is room for it.
+func (s *Store) free(sh *shard, r *record, step driver.Step, n driver.Note, now time.Duration) error {
+	if err := s.put(sh, r, r.residue(now)); err != nil {
+		return err
+	}
+	s.tell(r, step, 0, n)
+	return nil
 }
 
 // Resolve implements [driver.Store]. A full store takes the outcome.
@@ -143,15 +161,17 @@ func (s *Store) Resolve(ctx context.Context, id driver.ID, res driver.Resolution
 	if r.view(&seen, now); !seen.InDoubt() && !res.Force {
 		return driver.ErrLost
 	}
-	before := r.size()
+	before, step := r.size(), driver.StepResolved
 	if res.Force {
 		r.fence++
+		step = driver.StepForced
 	}
 	if res.Outcome == nil {
-		return s.put(sh, r, r.residue(now))
+		return s.free(sh, r, step, res.Note, now)
 	}
 	r.resolve(&res, now)
 	s.settle(sh, r, before)
+	s.tell(r, step, res.Outcome.Kind, res.Note)
 	return nil
 }
 

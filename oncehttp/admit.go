@@ -34,6 +34,7 @@ func (x *exchange) admit() error {
 		return scopeProblem(errEmptyScope)
 	}
 	x.key.Route, x.key.Host = x.r.Pattern, x.r.Host
+	x.key.TraceID = traceID(x.r.Header["Traceparent"])
 	if x.entered = x.scopes.enter(x.key.Scope); !x.entered {
 		return problemTooManyKeys
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/onceward/onceward/driver"
 )
 
-var model = rule{18, "random histories",
+var model = rule{20, "random histories",
 	`Every answer in a random history of calls by a few owners of a few keys, with time passing, must be one that the
 sequential specification of the record allows. A mistake that shows only when several rules meet is found here.`,
 	randomHistories}

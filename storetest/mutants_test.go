@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -68,6 +69,20 @@ const (
 	AnswersUnsynced         flaw = "AnswersUnsynced"         // so does the writer itself
 	LazyGiveUp              flaw = "LazyGiveUp"              // waits for a lease that was given up
 	GivenUpForGood          flaw = "GivenUpForGood"          // the owner cannot come back
+	TrailForgetsRelease     flaw = "TrailForgetsRelease"     // nobody learns who freed the key
+	TrailForgetsReturn      flaw = "TrailForgetsReturn"      // an owner who gave up and came back
+	TrailHidesForce         flaw = "TrailHidesForce"         // an operator's force passes for a doubt that was resolved
+	TrailTellsOfLosers      flaw = "TrailTellsOfLosers"      // each retry is an entry
+	TrailTellsOfNothing     flaw = "TrailTellsOfNothing"     // so is a Release of nothing
+	TrailTellsOfSigns       flaw = "TrailTellsOfSigns"       // so is a sign of life, asked for or not
+	TrailDoublesOnRepeat    flaw = "TrailDoublesOnRepeat"    // a repeated Complete is a second one
+	TrailHasAnotherNote     flaw = "TrailHasAnotherNote"     // the one that the record had before
+	TrailCutsNotes          flaw = "TrailCutsNotes"          // as a text that ends with a NUL
+	TrailIsBackwards        flaw = "TrailIsBackwards"        // newest first
+	TrailPagesOverlap       flaw = "TrailPagesOverlap"       // the last of a page is the first of the next
+	TrailGoesWithItsKey     flaw = "TrailGoesWithItsKey"     // freeing the key erases what led to it
+	TrailIsForEver          flaw = "TrailIsForEver"          // its retention is ignored
+	TrailIsLate             flaw = "TrailIsLate"             // written after the transition, by itself
 )
 
 // mutants are the flaws and the rule that each must break, whatever else it breaks.
@@ -92,6 +107,10 @@ var mutants = []struct {
 	{ReaperKillsLive, 15}, {SweepsUnchecked, 15}, {SweepsForeign, 15}, {ListsExpired, 15},
 	{ReadUnsynced, 16}, {AnswersUnsynced, 16},
 	{LazyGiveUp, 17}, {GivenUpForGood, 17},
+	{TrailForgetsRelease, 18}, {TrailForgetsReturn, 18}, {TrailHidesForce, 18}, {TrailTellsOfLosers, 18}, {TrailTellsOfNothing, 18},
+	{TrailTellsOfSigns, 18}, {TrailDoublesOnRepeat, 18}, {TrailHasAnotherNote, 18}, {TrailCutsNotes, 18}, {TrailIsBackwards, 18},
+	{TrailPagesOverlap, 18},
+	{TrailGoesWithItsKey, 19}, {TrailIsForEver, 19}, {TrailIsLate, 19},
 }
 
 // options has every hook. Quit ends the goroutines that a leaking store leaves behind.
@@ -106,6 +125,12 @@ func (f flaw) options(quit chan struct{}) *Options {
 		},
 		Crash: func(_ testing.TB, s driver.Store) driver.Store {
 			return s.(*reference).crash()
+		},
+		Trail: func(_ testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
+			s := f.open(quit)
+			s.journal = newJournal()
+			s.level, s.auditRetain = level, retain
+			return s
 		},
 		Foreign: func(_ testing.TB, s driver.Store) func() error {
 			return func() error {
@@ -174,7 +199,7 @@ func (f flaw) breaks(t *testing.T, r rule) []string {
 	return broken(t, r, func(quit chan struct{}) driver.Store {
 		s := f.open(quit)
 		if r.number == 16 {
-			s.journal = &journal{durable: make(map[driver.ID]*entry)}
+			s.journal = newJournal()
 		}
 		return s
 	}, f.options)

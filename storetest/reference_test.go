@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,14 +21,28 @@ type reference struct {
 	entries map[driver.ID]*entry
 	foreign map[string]string // somebody else's data
 	journal *journal          // nil when nothing has to survive
+
+	level       driver.AuditLevel
+	auditRetain time.Duration
+	trail       []driver.Entry
+	late        []driver.Entry // what TrailIsLate is still to tell
 }
 
 // journal makes writes durable some time after they were made.
 type journal struct {
-	writes  []*entry // that are not durable yet
-	first   int      // how many were made before these
+	writes  []write // that are not durable yet
+	first   int     // how many were made before these
 	durable map[driver.ID]*entry
+	trail   []driver.Entry // what is durable of it
 }
+
+// write is a record or an entry of the trail.
+type write struct {
+	entry *entry // nil for the trail
+	told  driver.Entry
+}
+
+func newJournal() *journal { return &journal{durable: make(map[driver.ID]*entry)} }
 
 const syncTime = 5 * time.Millisecond
 
@@ -49,7 +64,7 @@ func newReference(f flaw) *reference {
 
 func newJournaled(f flaw) *reference {
 	s := newReference(f)
-	s.journal = &journal{durable: make(map[driver.ID]*entry)}
+	s.journal = newJournal()
 	return s
 }
 
@@ -60,6 +75,8 @@ func (s *reference) crash() *reference {
 	up := newJournaled(s.flaw)
 	up.quit = s.quit
 	up.entries, up.journal.durable = maps.Clone(s.journal.durable), maps.Clone(s.journal.durable)
+	up.level, up.auditRetain = s.level, s.auditRetain
+	up.trail, up.journal.trail = slices.Clone(s.journal.trail), slices.Clone(s.journal.trail)
 	return up
 }
 
@@ -91,6 +108,7 @@ func (s *reference) transition(f func(now time.Time) error) error {
 	if s.journal != nil && !unsynced {
 		s.sync(ticket)
 	}
+	s.tellLate()
 	return err
 }
 
@@ -113,7 +131,11 @@ func (s *reference) sync(ticket int) {
 	time.Sleep(syncTime)
 	s.mu.Lock()
 	for ; j.first < ticket; j.first++ {
-		j.durable[j.writes[0].ID] = j.writes[0]
+		if e := j.writes[0].entry; e != nil {
+			j.durable[e.ID] = e
+		} else {
+			j.trail = append(j.trail, j.writes[0].told)
+		}
 		j.writes = j.writes[1:]
 	}
 }
@@ -122,7 +144,7 @@ func (s *reference) sync(ticket int) {
 func (s *reference) put(e *entry) {
 	s.entries[e.ID] = e
 	if s.journal != nil {
-		s.journal.writes = append(s.journal.writes, e)
+		s.journal.writes = append(s.journal.writes, write{entry: e})
 	}
 }
 

@@ -19,11 +19,15 @@ func (s *reference) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (
 			if e == nil && s.full(now) && !s.evict() {
 				return driver.ErrFull
 			}
+			before := e
 			e = s.granted(id, e, c, now)
 			s.put(e)
+			s.tell(e, before, s.stepOf(before, e), 0, c.Note)
 		case g.Verdict == driver.Running && s.flaw == LoserRenewsLease:
 			e.leaseEnd = now.Add(c.Lease)
 			s.put(e)
+		case s.flaw == TrailTellsOfLosers && e.Phase != driver.PhaseAbsent:
+			s.tell(e, e, driver.StepAcquired, 0, c.Note)
 		}
 		g.Record = s.read(e, now)
 		return nil
@@ -152,10 +156,12 @@ func (s *reference) Extend(ctx context.Context, id driver.ID, o driver.Owner, x 
 		if e == nil || s.flaw == GivenUpForGood && e.GivenUp {
 			return driver.ErrLost
 		}
+		before := *e
 		e.GivenUp, e.Note = x.Lease == 0, x.Note
 		s.alive(e, x.Lease, now)
 		s.gap(ExtendLooksFirst)
 		s.put(e)
+		s.tell(e, &before, s.stepOf(&before, e), 0, x.Note)
 		return nil
 	})
 }
@@ -170,6 +176,9 @@ func (s *reference) Complete(ctx context.Context, id driver.ID, o driver.Owner, 
 		if e != nil && e.Phase == driver.PhaseDone && e.owner == o && s.flaw != OverwritesOutcome {
 			same := e.Outcome.Kind == out.Kind && bytes.Equal(e.Outcome.Bytes, out.Bytes)
 			if same && s.flaw != CompleteOnce {
+				if s.flaw == TrailDoublesOnRepeat {
+					s.tell(e, e, driver.StepCompleted, out.Kind, out.Note)
+				}
 				return nil
 			}
 			return driver.ErrLost
@@ -180,6 +189,7 @@ func (s *reference) Complete(ctx context.Context, id driver.ID, o driver.Owner, 
 		if e == nil || s.flaw == CompleteInTimeOnly && !now.Before(e.leaseEnd) {
 			return driver.ErrLost
 		}
+		before := *e
 		s.finish(e, out, now)
 		e.Note = out.Note
 		switch interrupted := ctx.Err() != nil; {
@@ -189,6 +199,7 @@ func (s *reference) Complete(ctx context.Context, id driver.ID, o driver.Owner, 
 			e.Outcome.Bytes = out.Bytes
 		}
 		s.put(e)
+		s.tell(e, &before, driver.StepCompleted, out.Kind, out.Note)
 		return ctx.Err()
 	})
 }
@@ -212,7 +223,7 @@ func (s *reference) finish(e *entry, out driver.Outcome, now time.Time) {
 }
 
 // Release implements driver.Store.
-func (s *reference) Release(ctx context.Context, id driver.ID, o driver.Owner, _ driver.Note) error {
+func (s *reference) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
 	if s.flaw == LeaksGoroutine {
 		go func() { <-s.quit }()
 	}
@@ -230,6 +241,10 @@ func (s *reference) Release(ctx context.Context, id driver.ID, o driver.Owner, _
 		}
 		s.gap(ReleaseLooksFirst)
 		s.put(s.residue(e, now))
+		if s.flaw != TrailForgetsRelease && (e.Phase == driver.PhaseRunning || s.flaw == TrailTellsOfNothing) {
+			s.tell(e, e, driver.StepReleased, 0, n)
+			s.forgetTrail(id)
+		}
 		return nil
 	})
 }
@@ -261,12 +276,17 @@ func (s *reference) Resolve(ctx context.Context, id driver.ID, r driver.Resoluti
 			return driver.ErrLost
 		}
 		s.gap(ResolveLooksFirst)
+		before, step := *e, driver.StepResolved
+		if r.Force && s.flaw != TrailHidesForce {
+			step = driver.StepForced
+		}
 		if r.Force && s.flaw != FenceNotRaisedByForce {
 			e.Fence++
 		}
 		if r.Outcome == nil {
 			e.owner = s.unless(ResolvedOwnerReturns, e.owner)
 			s.put(s.residue(e, now))
+			s.tell(e, &before, step, 0, r.Note)
 			return nil
 		}
 		s.finish(e, *r.Outcome, now)
@@ -275,6 +295,7 @@ func (s *reference) Resolve(ctx context.Context, id driver.ID, r driver.Resoluti
 			e.owner = driver.Owner{}
 		}
 		s.put(e)
+		s.tell(e, &before, step, r.Outcome.Kind, r.Note)
 		return nil
 	})
 }

@@ -116,4 +116,15 @@ again.`,
 at once where the policy is rerun. A store that waits for the old lease tells callers that somebody is still at work,
 when it is known that nobody is.`,
 		givingUpIsImmediate},
+	{18, "the trail tells each step once",
+		`An audit trail holds one entry for each step of a key, in the order in which they happened, with the note that came with
+the step. What changed nothing leaves none: calls that lost, and calls that were repeated because a reply was lost. A
+step that is missing hides who ended a doubt and why; one too many, or with another's note, accuses somebody.`,
+		trailTellsEachStep},
+
+	{19, "the trail outlives the key",
+		`The trail is written in the same atomic step as the transition, so that a power cut keeps both or neither, and it is kept
+for its own retention, whatever becomes of the record. It is asked for when the key is long gone: a trail that goes with
+its record, or that misses what happened just before the crash, is silent about the one night that matters.`,
+		trailOutlivesTheKey},
 }

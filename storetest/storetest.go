@@ -11,7 +11,7 @@
 //		}, nil)
 //	}
 //
-// The suite has seventeen rules, each a subtest, and then compares random histories with a sequential specification. A
+// The suite has nineteen rules, each a subtest, and then compares random histories with a sequential specification. A
 // failure prints the promise that is broken and whom that harms, then what was seen.
 package storetest
 
@@ -44,6 +44,10 @@ type Options struct {
 	// Foreign puts data of somebody else beside the store's, and returns what tells whether all of it is still there,
 	// for rule 15. Defaults to nil: that part of the rule is reported as not applicable.
 	Foreign func(t testing.TB, s driver.Store) (intact func() error)
+	// Trail opens a fresh store that keeps an audit trail of the level, whose entries live for so long, for rules 18 and 19.
+	// It registers its own cleanup on t. Crash gets such stores too. Defaults to nil: the rules are reported as not
+	// applicable.
+	Trail func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store
 
 	// Runs is the number of random histories. Defaults to 8 in real time, where they run at the same time, and to 200
 	// otherwise.
@@ -94,6 +98,9 @@ func try(tb testing.TB, rep reporter, r rule, open func(t testing.TB) driver.Sto
 	}
 	if o.Crash != nil {
 		t.crash = func(s driver.Store) driver.Store { return o.Crash(tb, s) }
+	}
+	if o.Trail != nil {
+		t.trail = func(level driver.AuditLevel, retain time.Duration) driver.Store { return o.Trail(tb, level, retain) }
 	}
 	if o.Foreign != nil {
 		t.foreign = func(s driver.Store) func() error { return o.Foreign(tb, s) }

@@ -33,6 +33,7 @@ type trial struct {
 	full    func(records int) driver.Store
 	crash   func(s driver.Store) driver.Store
 	foreign func(s driver.Store) (intact func() error)
+	trail   func(level driver.AuditLevel, retain time.Duration) driver.Store
 }
 
 // fatalf ends the rule: the broken promise, then what was seen.
