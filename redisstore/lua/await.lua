@@ -1,0 +1,13 @@
+-- Marks the record, so that its end is told.
+local r, unreadable = read()
+if unreadable then
+  return UNREADABLE
+end
+if not r or not is_running(r) then
+  return LOST -- it has ended
+end
+if r.state == RUNNING then
+  r.state = AWAITED
+  redis.call('SET', KEYS[1], state_of(r) .. string.sub(r.value, STATE_LENGTH + 1), 'KEEPTTL')
+end
+return OK

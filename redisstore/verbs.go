@@ -1,0 +1,261 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/redisstore/internal/packed"
+)
+
+// Acquire implements [driver.Store].
+func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driver.Grant, error) {
+	if err := ended(ctx); err != nil {
+		return driver.Grant{}, err
+	}
+	if g, ok := s.replay(ctx, id, &c); ok {
+		return g, nil
+	}
+	a := s.newCall(id, 320+len(c.Note.Reason))
+	a.add(packed.AppendClaim(a.buf, a.key(), &c))
+	if s.direct == nil || s.audit != driver.AuditOff {
+		return s.acquire(ctx, id, &c, a, s.scripts.acquire)
+	}
+	a.number(packed.Milliseconds(c.DoubtRetain))
+	isNew, err := s.direct.setNew(ctx, a.key(), a.arg(1), a.arg(2))
+	switch {
+	case isFull(err): // or so: the key may be known
+		return s.acquire(ctx, id, &c, a, s.scripts.acquireFull)
+	case err != nil:
+		return driver.Grant{}, s.failure(err)
+	case !isNew:
+		return s.acquire(ctx, id, &c, a, s.scripts.acquire)
+	}
+	return driver.Grant{Verdict: driver.Acquired, Record: fresh(id, &c)}, nil
+}
+
+// acquire lets a script judge. The call has the key and the claim.
+func (s *Store) acquire(ctx context.Context, id driver.ID, c *driver.Claim, a call, by *script) (g driver.Grant, err error) {
+	full := "0"
+	if by == s.scripts.acquireFull {
+		full = "1"
+	}
+	a.n = 2
+	a.more = append(make([]string, 0, 2+len(c.Also)), full, string(packed.AppendFingerprint(nil, &c.Fingerprint)))
+	for _, also := range c.Also {
+		a.more = append(a.more, string(packed.AppendFingerprint(nil, &also)))
+	}
+	s.tell(&a, &c.Note)
+	p, err := s.redis.eval(ctx, by, a)
+	switch {
+	case isFull(err) && full == "0":
+		return s.acquire(ctx, id, c, a, s.scripts.acquireFull)
+	case err != nil:
+		return g, s.failure(err)
+	case p.code == codeFull:
+		return g, errFull
+	case p.code == codeUnreadable:
+		return g, unreadable(id, nil)
+	case p.code < int64(driver.Acquired) || p.code > int64(driver.Lost):
+		return g, errStrange
+	}
+	g.Verdict, g.Record.ID = driver.Verdict(p.code), id
+	if p.found {
+		g.Record, err = read(id, a.key(), p)
+	}
+	if g.Record.Phase == driver.PhaseDone {
+		s.replays.remember(id, p.value, g.Record.Left)
+	}
+	return g, err
+}
+
+// Extend implements [driver.Store].
+func (s *Store) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
+	a := s.newCall(id, 128)
+	a.bytes(o[:])
+	a.number(milliseconds(e.Lease))
+	a.add(packed.AppendNotes(a.buf, a.key(), &e.Note, &e.Note))
+	s.tell(&a, &e.Note)
+	return s.transition(ctx, id, s.scripts.extend, a)
+}
+
+// Complete implements [driver.Store].
+func (s *Store) Complete(ctx context.Context, id driver.ID, o driver.Owner, out driver.Outcome) error {
+	a := s.newCall(id, 192+len(out.Bytes))
+	a.add(packed.AppendRunning(a.buf, &o))
+	a.number(milliseconds(out.Retain))
+	a.add(packed.AppendDone(a.buf, a.key(), &o, &out))
+	a.add(packed.AppendNotes(packed.AppendOutcome(a.buf, a.key(), &out), a.key(), &out.Note, &out.Note))
+	s.tell(&a, &out.Note)
+	return s.transition(ctx, id, s.scripts.complete, a)
+}
+
+// Release implements [driver.Store].
+func (s *Store) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
+	a := s.newCall(id, 16)
+	a.bytes(o[:])
+	s.tell(&a, &n)
+	return s.transition(ctx, id, s.scripts.release, a)
+}
+
+// Resolve implements [driver.Store].
+func (s *Store) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) error {
+	defer s.replays.forget(id) // what Redis says of it to this process may come later than its answer
+	force := "0"
+	if r.Force {
+		force = "1"
+	}
+	a := s.newCall(id, 0)
+	a.more = []string{strconv.FormatUint(r.Fence, 10), force, "0"}
+	if out := r.Outcome; out != nil {
+		a.more = append(a.more[:2], strconv.Itoa(int(out.Kind)),
+			string(packed.AppendOutcome(nil, a.key(), out)), string(packed.AppendNotes(nil, a.key(), &r.Note, &out.Note)),
+			strconv.FormatInt(milliseconds(out.Retain), 10))
+	}
+	s.tell(&a, &r.Note)
+	return s.transition(ctx, id, s.scripts.resolve, a)
+}
+
+func (s *Store) transition(ctx context.Context, id driver.ID, by *script, a call) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	p, err := s.redis.eval(ctx, by, a)
+	switch {
+	case err != nil:
+		return s.failure(err)
+	case p.code == codeOK:
+		return nil
+	case p.code == codeLost:
+		return driver.ErrLost
+	case p.code == codeUnreadable:
+		return unreadable(id, nil)
+	default:
+		return errStrange
+	}
+}
+
+// Get implements [driver.Store].
+func (s *Store) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
+	absent := driver.Record{ID: id}
+	if err := ended(ctx); err != nil {
+		return absent, err
+	}
+	a := s.newCall(id, 0)
+	p, err := s.redis.eval(ctx, s.scripts.get, a)
+	if err != nil {
+		return absent, s.failure(err)
+	}
+	if !p.found {
+		return absent, nil
+	}
+	return read(id, a.key(), p)
+}
+
+// read is the record that a script answered.
+func read(id driver.ID, key string, p reply) (driver.Record, error) {
+	r, err := packed.Decode(key, p.value)
+	if err == nil && p.left < 0 {
+		err = errNoExpiry
+	}
+	if err != nil {
+		return driver.Record{ID: id}, unreadable(id, err)
+	}
+	return view(id, &r, time.Duration(p.left)*time.Millisecond), nil
+}
+
+// view is the record as callers see it when it is kept for that long.
+func view(id driver.ID, r *packed.Record, left time.Duration) driver.Record {
+	v := driver.Record{ID: id}
+	if r.State == packed.Residue {
+		return v
+	}
+	v.Phase, v.Labels, v.Fingerprint, v.Note = driver.PhaseDone, r.Labels, r.Fingerprint, r.Note
+	v.OnCrash, v.Fence = r.OnCrash, r.Fence
+	v.Attempt, v.MaxAttempts, v.MaxExecution = r.Attempt, r.MaxAttempts, r.MaxExecution
+	past := max(0, r.Life-left)
+	v.Left, v.Age = left, r.Elapsed+past
+	switch r.State {
+	case packed.Running, packed.Awaited: // until more than its length has passed, as the scripts have it
+		v.Phase, v.Lease = driver.PhaseRunning, r.Lease-max(0, past-time.Millisecond)
+	case packed.GivenUp:
+		v.Phase, v.GivenUp = driver.PhaseRunning, true
+	default:
+		v.Outcome = driver.Outcome{Kind: r.Kind, Bytes: []byte(r.Outcome), Note: r.OutcomeNote}
+	}
+	return v
+}
+
+// fresh is the record of a claim that was granted this moment.
+func fresh(id driver.ID, c *driver.Claim) driver.Record {
+	return driver.Record{
+		ID: id, Phase: driver.PhaseRunning, Labels: c.Labels, Fingerprint: c.Fingerprint, OnCrash: c.OnCrash,
+		Fence: 1, Attempt: 1, MaxAttempts: c.MaxAttempts, MaxExecution: c.MaxExecution,
+		Lease: c.Lease, Left: c.DoubtRetain, Note: c.Note,
+	}
+}
+
+// call is the key and the arguments of a call, most of them in one piece of memory, which is not used again: a call that was
+// cancelled may still be waiting to be sent.
+type call struct {
+	buf  []byte
+	ends [5]int
+	n    int
+	more []string // arguments that follow
+
+	trail string // the second key, if there is one
+}
+
+func (s *Store) newCall(id driver.ID, room int) call {
+	a := call{buf: make([]byte, 0, len(s.prefix)+64+room)}
+	a.buf = append(a.buf, s.prefix...)
+	a.buf = base64.RawURLEncoding.AppendEncode(a.buf, id[:])
+	a.add(append(a.buf, '}'))
+	return a
+}
+
+// noID is a call that is about no record, with a key that is in the namespace.
+func (s *Store) noID() (a call) {
+	a.bytes([]byte(s.prefix + "}"))
+	return a
+}
+
+// add takes the buffer with one more argument at its end.
+func (a *call) add(buf []byte) {
+	a.buf, a.ends[a.n] = buf, len(buf)
+	a.n++
+}
+
+func (a *call) bytes(b []byte) { a.add(append(a.buf, b...)) }
+
+func (a *call) number(n int64) { a.add(strconv.AppendInt(a.buf, n, 10)) }
+
+func (a *call) key() string { return a.arg(0) }
+
+func (a *call) arg(i int) string {
+	from := 0
+	if i > 0 {
+		from = a.ends[i-1]
+	}
+	return rueidis.BinaryString(a.buf[from:a.ends[i]])
+}
+
+// milliseconds is d, or 0 when there is none.
+func milliseconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return packed.Milliseconds(d)
+}
+
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("redisstore: nothing done: %w", err)
+	}
+	return nil
+}
