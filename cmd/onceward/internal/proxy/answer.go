@@ -19,11 +19,14 @@ func (p *Proxy) inspect(res *http.Response) error {
 		return switched(res)
 	}
 	if res.StatusCode < 200 || res.StatusCode > 999 {
-		return fmt.Errorf("the service answered with status %d", res.StatusCode)
+		return plain(fmt.Sprintf("the service answered with status %d", res.StatusCode))
 	}
 	pass := passageOf(res.Request.Context())
+	if pass.attempt != nil && !pass.sent() {
+		return errUnasked
+	}
 	delete(res.Trailer, headerControl) // where it is announced
-	res.Body = &watched{ReadCloser: res.Body, pass: pass, res: res}
+	res.Body = &watched{ReadCloser: res.Body, proxy: p, pass: pass, res: res}
 	if pass.attempt == nil {
 		res.Header.Del(headerControl) // where we guard, it is read and removed
 		return nil
@@ -42,9 +45,9 @@ func (p *Proxy) inspect(res *http.Response) error {
 // switched refuses a protocol that the request did not ask for, as no guarded one does. ReverseProxy would too, and leave
 // the connection open.
 func switched(res *http.Response) error {
-	asked, got := res.Request.Header.Get("Upgrade"), res.Header.Get("Upgrade")
-	if asked == "" || !strings.EqualFold(asked, got) {
-		return fmt.Errorf("the service switched to the protocol %.40q, and was asked for %.40q", got, asked)
+	asked := res.Request.Header.Get("Upgrade")
+	if asked == "" || !strings.EqualFold(asked, res.Header.Get("Upgrade")) {
+		return plain("the service switched to a protocol that it was not asked for")
 	}
 	res.Header.Del(headerControl)
 	return nil
@@ -88,8 +91,9 @@ func (s *words) warn(log *slog.Logger, pass *passage, header http.Header) {
 type watched struct {
 	io.ReadCloser
 
-	pass *passage
-	res  *http.Response
+	proxy *Proxy
+	pass  *passage
+	res   *http.Response
 }
 
 func (b *watched) Read(p []byte) (int, error) {
@@ -99,6 +103,9 @@ func (b *watched) Read(p []byte) (int, error) {
 		delete(b.res.Trailer, headerControl) // also where it was not announced
 	case err != nil:
 		b.pass.broken = err
+		if ctx := b.res.Request.Context(); b.pass.attempt != nil || ctx.Err() == nil {
+			b.proxy.warn(ctx, b.pass, "upstream-broke-off: the rest of the answer is missing", err)
+		}
 	}
 	return n, err
 }

@@ -92,7 +92,7 @@ func (f *failing) Write(p []byte) (int, error) {
 func TestWritesAfterACut(t *testing.T) {
 	const room = 2
 	conn := &failing{room: room, err: syscall.EPIPE}
-	c := &counted{Conn: conn}
+	c := newCounted(conn)
 	first, next := &use{conn: c}, &use{conn: c, before: room}
 	c.alone.Store(first)
 	for i := range 2 * room {
@@ -118,7 +118,7 @@ func TestFailuresThatAreNotACutAreSeen(t *testing.T) {
 		{"a connection that is shared", failing{room: 1, err: syscall.EPIPE}, false},
 		{"another error", failing{room: 1, err: io.ErrClosedPipe}, true},
 	} {
-		counts := &counted{Conn: &c.conn}
+		counts := newCounted(&c.conn)
 		if c.use {
 			counts.alone.Store(&use{conn: counts})
 		}
@@ -134,18 +134,18 @@ func TestFailuresThatAreNotACutAreSeen(t *testing.T) {
 func TestOnlyHTTP1HasAConnectionForItself(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		near, far := net.Pipe()
-		plain := &counted{Conn: near}
-		(&passage{}).gotConn(httptrace.GotConnInfo{Conn: plain}, h2)
+		plain := newCounted(near)
+		(&passage{}).gotConn(t.Context(), httptrace.GotConnInfo{Conn: plain}, h2)
 		check.Equal(t, plain.alone.Load() != nil, !h2, "without TLS, HTTP/2: %v", h2)
 		_, _ = near.Close(), far.Close()
 
 		address := strings.TrimPrefix(secured(t, h2, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), "https://")
 		conn, err := net.Dial("tcp", address)
 		check.NoError(t, err, "connecting")
-		under := &counted{Conn: conn}
+		under := newCounted(conn)
 		secure := tls.Client(under, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		check.NoError(t, secure.Handshake(), "the handshake")
-		(&passage{}).gotConn(httptrace.GotConnInfo{Conn: secure}, false)
+		(&passage{}).gotConn(t.Context(), httptrace.GotConnInfo{Conn: secure}, false)
 		check.Equal(t, under.alone.Load() != nil, !h2, "with TLS, HTTP/2: %v", h2)
 		check.NoError(t, secure.Close(), "closing")
 	}

@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,21 +40,26 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler) // the client has left, and took its request along
 	}
 	problem := whatFailed(r.Context(), pass, err)
+	means := p.end(w, pass, &problem)
+	p.warn(r.Context(), pass, problem.Code+": "+means, err)
+	problem.Write(w, "")
+}
+
+func (p *Proxy) warn(ctx context.Context, pass *passage, message string, err error) {
 	about := []slog.Attr{slog.String("operation", pass.operation)}
-	if pass.attempt != nil {
-		a := pass.attempt
+	if a := pass.attempt; a != nil {
 		about = append(about, slog.String("id", a.ID().Short()), slog.Int("attempt", a.Number()), slog.Uint64("fence", a.Fence()))
 	}
-	means := p.end(w, pass, &problem)
-	p.log.LogAttrs(r.Context(), slog.LevelWarn, problem.Code+": "+means, append(about, slog.String("error", err.Error()))...)
-	problem.Write(w, "")
+	p.log.LogAttrs(ctx, slog.LevelWarn, message, append(about, slog.String("error", cause(ctx, pass, err)))...)
 }
 
 func whatFailed(ctx context.Context, pass *passage, err error) oncehttp.Problem {
 	switch {
+	case errors.Is(err, errUnasked): // it may still be sent, at this moment
+		return brokeOff
 	case !pass.sent():
 		return unavailable
-	case unprocessed(err):
+	case unprocessed(err) && !pass.began.Load():
 		return refused
 	case timedOut(ctx, err):
 		return overdue
@@ -107,4 +115,89 @@ func (p *Proxy) end(w http.ResponseWriter, pass *passage, problem *oncehttp.Prob
 func timedOut(ctx context.Context, err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() || ctx.Err() != nil
+}
+
+// plain is an error in words of ours.
+type plain string
+
+func (e plain) Error() string { return string(e) }
+
+// kinds are what net/http's errors without a type of their own begin with, and what to say instead.
+var kinds = [...]struct{ begins, kind string }{
+	{"http: server closed idle connection", "the connection ended"},
+	{"readLoopPeekFailLocked: ", string(errSurplus)},
+	{"http2: client conn", "the connection ended"},
+	{"http2: server sent GOAWAY", "HTTP/2: GOAWAY"},
+	{"http2: Transport received GOAWAY", "HTTP/2: GOAWAY"},
+	{"http2: Transport: cannot retry err [http2: Transport received Server's graceful shutdown GOAWAY]", "HTTP/2: GOAWAY"},
+	{"http2: Transport: cannot retry err [", "HTTP/2: the stream was reset"},
+	{"stream error: ", "HTTP/2: the stream was reset"},
+	{"connection error: ", "HTTP/2: the connection was given up"},
+}
+
+// cause is what may be logged of err: words of ours and the system's. Those of net/http quote what the service said.
+func cause(ctx context.Context, pass *passage, err error) string {
+	var (
+		own         plain
+		system      *net.OpError
+		timeout     net.Error
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &own):
+		return string(own)
+	case ctx.Err() != nil:
+		return ctx.Err().Error()
+	case errors.As(err, &system):
+		return system.Error()
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.As(err, &certificate):
+		return distrust(certificate)
+	case errors.As(err, &record):
+		return "the service does not speak TLS"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection ended"
+	}
+	for _, k := range kinds {
+		if strings.HasPrefix(err.Error(), k.begins) {
+			return k.kind
+		}
+	}
+	if pass.use.Load() == nil {
+		return "no connection, or no TLS"
+	}
+	return "malformed HTTP"
+}
+
+// distrust says what is wrong with a certificate, without the names in it.
+func distrust(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "the service's certificate is of an authority that is not known here"
+	case errors.As(err, &host):
+		return "the service's certificate is not for the host of its URL"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the service's certificate has expired, or is not valid yet"
+	default:
+		return "the service's certificate is not valid"
+	}
+}
+
+// Unquoted is for the standard logger of a process that has a proxy: each line becomes one in log, without its text. Net/http
+// writes there what a service said out of turn, and has no other place for it. Log must not itself write to the standard
+// logger, as slog's default does. The writer is safe for concurrent use.
+func Unquoted(log *slog.Logger) io.Writer { return unquoted{log} }
+
+type unquoted struct{ log *slog.Logger }
+
+func (u unquoted) Write(line []byte) (int, error) {
+	u.log.Warn("net/http has something to say about a connection: it is left out, because it may quote what a service said")
+	return len(line), nil
 }

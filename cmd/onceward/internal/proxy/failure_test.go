@@ -171,6 +171,15 @@ func TestFailuresAreLogged(t *testing.T) {
 	}
 }
 
+func TestOperationsInTheLogAreBounded(t *testing.T) {
+	var log bytes.Buffer
+	s := newSidecar(t, brittle(t), nil, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.post(t, "/"+strings.Repeat("a", 10_000), "", "tea") // the lines of guarded ones are the guard's too
+	s.Close()
+	check.True(t, strings.Contains(log.String(), "POST /aaaa"), "the operation is not in the log: %s", log.String())
+	check.True(t, log.Len() < 1000, "a path of 10000 letters has %d in the log", log.Len())
+}
+
 func TestUpstreamThatIsTooSlowIsInDoubt(t *testing.T) {
 	gone := make(chan struct{})
 	s := newSidecar(t, listen(t, func(conn *net.TCPConn) {
@@ -246,7 +255,7 @@ func TestUnguardedFailures(t *testing.T) {
 
 func TestCountedWritesCountBeforehand(t *testing.T) {
 	near, far := net.Pipe()
-	c := &counted{Conn: near}
+	c := newCounted(near)
 	wrote := make(chan error)
 	go func() { _, err := c.Write([]byte("ab")); wrote <- err }()
 	_, err := far.Read(make([]byte, 1)) // the write goes on until the second byte is read

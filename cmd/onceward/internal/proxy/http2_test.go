@@ -103,6 +103,16 @@ func TestResetStreamIsNotTriedAgain(t *testing.T) {
 		"an answer that is not one":      func(f framer, stream uint32) bool { f.frame(frameHeaders, endStream|endHeaders, stream); return true },
 		"a status that is not a status":  func(f framer, stream uint32) bool { f.status(stream, endStream, "042"); return true },
 		"only an informational response": func(f framer, stream uint32) bool { f.status(stream, 0, "103"); return false },
+		"GOAWAY after an informational response": func(f framer, stream uint32) bool {
+			f.status(stream, 0, "103")
+			f.goAway(0, noError)
+			return true
+		},
+		"REFUSED_STREAM after an informational response": func(f framer, stream uint32) bool {
+			f.status(stream, 0, "103")
+			f.reset(stream, refusedStream)
+			return true
+		},
 	}
 	for _, code := range []uint32{noError, protocolError, internalError, streamClosed, cancelled, calm, 99} {
 		ends[fmt.Sprintf("RST_STREAM %d", code)] = func(f framer, stream uint32) bool { f.reset(stream, code); return true }

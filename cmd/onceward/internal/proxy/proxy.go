@@ -14,10 +14,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
+	"net/textproto"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -95,7 +98,7 @@ func New(to *url.URL, opts *Options) *Proxy {
 		ModifyResponse: p.inspect,
 		ErrorHandler:   p.fail,
 		BufferPool:     &buffers{},
-		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+		ErrorLog:       log.New(io.Discard, "", 0), // answers that break off, which watched tells of without quoting them
 	}
 	return p
 }
@@ -115,14 +118,14 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	attempt, guarded := onceward.FromContext(r.Context())
-	if problem := unfit(r); problem != nil {
+	if problem := unfit(r, p.to); problem != nil {
 		if guarded {
 			w.Header().Set(headerControl, "retry") // nothing was sent
 		}
 		problem.Write(w, "")
 		return
 	}
-	pass := &passage{operation: r.Method + " " + r.URL.EscapedPath()}
+	pass := &passage{operation: bounded(r.Method + " " + r.URL.EscapedPath())}
 	ctx := context.WithValue(r.Context(), passageKey{}, pass)
 	if guarded {
 		pass.attempt = attempt
@@ -134,7 +137,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer p.unguarded.enter(pass, func() { cutOff(w, cancel) })()
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { pass.gotConn(info, p.h2c) },
+		GotConn:        func(info httptrace.GotConnInfo) { pass.gotConn(ctx, info, p.h2c) },
+		Got1xxResponse: func(int, textproto.MIMEHeader) error { pass.began.Store(true); return nil },
 	})
 	p.reverse.ServeHTTP(&wayBack{ResponseWriter: w, pass: pass}, r.WithContext(ctx))
 }
@@ -187,9 +191,10 @@ func (u *underway) end() {
 
 // passage is one request on its way through.
 type passage struct {
-	operation string            // as the guard calls it
+	operation string            // as the guard calls it, but bounded
 	attempt   *onceward.Attempt // nil if the request is not guarded
 	use       atomic.Pointer[use]
+	began     atomic.Bool // an informational answer came
 
 	// Set once the upstream's header is here.
 	status   int
@@ -197,6 +202,15 @@ type passage struct {
 	since    time.Time
 	stream   bool  // of events, which are passed on one by one
 	broken   error // with which the answer's body broke off
+}
+
+// bounded cuts what a client may make as long as its header.
+func bounded(s string) string {
+	const most = 256
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
 }
 
 type passageKey struct{}

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,8 +57,12 @@ func countWrites(connect dial) dial {
 		if err != nil {
 			return nil, err
 		}
-		return &counted{Conn: conn}, nil
+		return newCounted(conn), nil
 	}
+}
+
+func newCounted(conn net.Conn) *counted {
+	return &counted{Conn: conn, in: bufio.NewReaderSize(conn, 16<<10)}
 }
 
 // counted counts the writes that took at least one byte.
@@ -66,9 +72,67 @@ type counted struct {
 	writes atomic.Int64
 	alone  atomic.Pointer[use] // the use that has the connection for itself; nil before the first, and over HTTP/2
 	cut    atomic.Pointer[use] // the use in which the upstream stopped reading
+
+	in    *bufio.Reader // takes what is there, so that what comes along with an answer does not look like the next one
+	early atomic.Bool   // the connection is another request's already, of which nothing was sent
+	mu    sync.Mutex
+	taken bool          // all that the upstream has said was taken, or nobody will take it
+	wake  chan struct{} // of the request that waits for that
 }
 
-var errCut = errors.New("the service stopped reading the request before this one")
+const (
+	errCut     = plain("the service stopped reading the request before this one")
+	errSurplus = plain("the service said more than its answer to the request before this one")
+	errUnasked = plain("the service answered before it was asked")
+)
+
+// Read refuses what comes between two requests. net/http closes a connection on which that happens, but not if it has just
+// given it to the next request, which would get a false answer.
+func (c *counted) Read(p []byte) (int, error) {
+	if c.in.Buffered() == 0 {
+		c.setTaken(true)
+		if _, err := c.in.Peek(1); err != nil {
+			return 0, err
+		}
+		c.setTaken(false)
+	}
+	if c.early.Load() {
+		return 0, errSurplus
+	}
+	return c.in.Read(p)
+}
+
+func (c *counted) Close() error {
+	c.setTaken(true)
+	return c.Conn.Close()
+}
+
+func (c *counted) setTaken(taken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = taken
+	if taken && c.wake != nil {
+		close(c.wake)
+		c.wake = nil
+	}
+}
+
+// awaitReader returns once net/http waits for what comes next. If some of what came before is left, it closes the connection
+// instead.
+func (c *counted) awaitReader(ctx context.Context) {
+	c.mu.Lock()
+	if c.taken {
+		c.mu.Unlock()
+		return
+	}
+	wake := make(chan struct{})
+	c.wake = wake
+	c.mu.Unlock()
+	select {
+	case <-wake:
+	case <-ctx.Done():
+	}
+}
 
 // Write counts before it writes: whoever asks in between must not hear that nothing was sent.
 //
@@ -84,6 +148,7 @@ func (c *counted) Write(p []byte) (int, error) {
 	default:
 		return 0, errCut
 	}
+	c.early.Store(false)
 	c.writes.Add(1)
 	n, err := c.Conn.Write(p)
 	if n == 0 {
@@ -109,15 +174,20 @@ type use struct {
 // wrote reports whether a byte of the request may have left.
 func (u *use) wrote() bool { return u.conn == nil || u.conn.writes.Load() > u.before }
 
-// gotConn is called by the transport, from goroutines of its choice.
-func (pass *passage) gotConn(info httptrace.GotConnInfo, h2c bool) {
+// gotConn is called by the transport, from goroutines of its choice. Over HTTP/1 it is the one that goes on to send the
+// request, so that nothing is expected from the connection before gotConn returns.
+func (pass *passage) gotConn(ctx context.Context, info httptrace.GotConnInfo, h2c bool) {
 	conn, shared := info.Conn, h2c
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn, shared = secure.NetConn(), secure.ConnectionState().NegotiatedProtocol == "h2"
 	}
 	u := &use{}
 	if c, ok := conn.(*counted); ok {
-		u.conn, u.before = c, c.writes.Load()
+		if !shared && c.alone.Load() != nil {
+			c.early.Store(true)
+			c.awaitReader(ctx)
+		}
+		u.conn, u.before = c, c.writes.Load() // a TLS connection that was closed has said so
 		if !shared {
 			c.alone.Store(u)
 		}

@@ -2,24 +2,39 @@ package proxy
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/onceward/onceward/oncehttp"
 )
 
 // unfit returns what is wrong with a request that must not be passed on, if anything is.
-func unfit(r *http.Request) *oncehttp.Problem {
+func unfit(r *http.Request, to *url.URL) *oncehttp.Problem {
 	switch name := removed(r.Header); {
 	case r.URL.Opaque != "" || r.RequestURI == "*" && r.Method != http.MethodOptions:
 		// It would be written to the upstream as it is, with the client's choice of host and without the path of --to.
 		return &oncehttp.Problem{Status: 400, Code: "target-invalid", Title: "The request's target has no path",
 			Detail: "Send a path, such as /payments.", SafeNewKey: true}
+	case strings.Trim(to.Path, "/") != "" && climbs(r.URL.Path):
+		return &oncehttp.Problem{Status: 400, Code: "target-invalid", Title: "The request's target leads out of the service's path",
+			Detail: "Send a path without the segment \"..\".", SafeNewKey: true}
 	case name != "":
 		return &oncehttp.Problem{Status: 400, Code: "connection-invalid", Title: "The Connection field names a field of the request",
 			Detail: "The service would not get " + name + ". Leave it out of Connection."}
 	default:
 		return nil
 	}
+}
+
+// climbs reports whether a service may find "..", a segment that leads upwards, in a path that was unescaped. Some take a
+// backslash for a slash, or drop what follows a semicolon first.
+func climbs(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if name, _, _ := strings.Cut(segment, ";"); name == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // ofConnection may be named in a Connection field: they end here anyway.

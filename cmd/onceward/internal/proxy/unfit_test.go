@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -45,6 +46,28 @@ func TestUnfitRequestsDoNotReachTheService(t *testing.T) {
 	fit := "POST /a HTTP/1.1\nIdempotency-Key: k\nX-User: ann\nConnection: close, X-Absent" + host
 	check.Equal(t, s.raw(t, fit), "HTTP/1.1 200 OK", "the same key after it was refused")
 	check.Equal(t, calls.Load(), int64(1), "calls")
+}
+
+// The path of --to is all that the service offers to the proxy's clients.
+func TestTargetsThatLeadUpwards(t *testing.T) {
+	var calls atomic.Int64
+	targets := make(chan string, 1)
+	to := service(t, &calls, func(_ http.ResponseWriter, r *http.Request) { targets <- r.RequestURI })
+	within, free := newSidecar(t, to+"/api", nil, nil), newSidecar(t, to, nil, nil)
+	const request = "POST %s HTTP/1.1\nHost: a.example\nIdempotency-Key: k\nContent-Length: 0"
+	for _, up := range []string{
+		"/..", "/../admin", "/a/../../admin", "/%2e%2E/admin", "/.%2e/admin", "/..%2fadmin", "/a%2F..%2f..%2Fadmin", "/..;a=b/admin",
+		`/..\admin`, "/a%5C..%5cadmin", "http://a.example/../admin",
+	} {
+		check.Equal(t, within.raw(t, fmt.Sprintf(request, up)), "HTTP/1.1 400 Bad Request", "%s", up)
+	}
+	check.Equal(t, calls.Load(), int64(0), "calls")
+	for _, down := range []string{"/", "/a/./b", "/...", "/..a/a..", "/a..b", "/a?b=/../c"} {
+		check.Equal(t, within.raw(t, fmt.Sprintf(request, down)), "HTTP/1.1 200 OK", "%s", down)
+		check.Equal(t, <-targets, "/api"+down, "what the service gets")
+	}
+	check.Equal(t, free.raw(t, fmt.Sprintf(request, "/../admin")), "HTTP/1.1 200 OK", "where there is nothing to leave")
+	check.Equal(t, <-targets, "/../admin", "what the service gets")
 }
 
 func TestDisguisedFieldsAndTunnelsAreRemoved(t *testing.T) {
