@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ type reply struct {
 	status   int
 	body     string
 	replayed bool
+	unstored bool // the client is told that it may not get this again
 }
 
 // send posts to a sidecar, with a key.
@@ -38,7 +40,10 @@ func send(ctx context.Context, base, path, key string) (reply, error) {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	return reply{response.StatusCode, string(body), response.Header.Get("Idempotent-Replayed") == "true"}, err
+	header := response.Header
+	return reply{
+		response.StatusCode, string(body), header.Get("Idempotent-Replayed") == "true", header.Get("Idempotency-Stored") == "false",
+	}, err
 }
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
@@ -127,7 +132,7 @@ func TestManyDuplicatesAreOneCall(t *testing.T) {
 				if conflicts.Add(1) == 199 {
 					close(release)
 				}
-			case got == reply{http.StatusCreated, "order 1", false}:
+			case got == reply{status: http.StatusCreated, body: "order 1", replayed: false}:
 				first.Add(1)
 			default:
 				t.Errorf("an answer: %+v", got)
@@ -139,7 +144,7 @@ func TestManyDuplicatesAreOneCall(t *testing.T) {
 	check.Equal(t, first.Load(), int64(1), "first answers")
 	got, err := send(t.Context(), p.base, "/orders", "k")
 	check.NoError(t, err, "a retry")
-	check.Equal(t, got, reply{http.StatusCreated, "order 1", true}, "the answer to a retry")
+	check.Equal(t, got, reply{status: http.StatusCreated, body: "order 1", replayed: true}, "the answer to a retry")
 	p.stop(t)
 }
 
@@ -153,7 +158,7 @@ func TestAnswersOutliveTheProcess(t *testing.T) {
 		got, err := send(t.Context(), p.base, "/orders", key)
 		check.NoError(t, err, "%s", key)
 		check.Equal(t, got.status, http.StatusCreated, "status of %s", key)
-		want[key] = reply{got.status, got.body, true}
+		want[key] = reply{status: got.status, body: got.body, replayed: true}
 	}
 	p.kill(t)
 	p = s.guard(t, dir)
@@ -202,7 +207,7 @@ func TestKilledWhileTheServiceWorksIsInDoubt(t *testing.T) {
 		"--header", "Location: /orders/1", "--header", "Content-Type: text/plain", "--body", "-", "--reason", "seen in the shop")
 	got, err := send(t.Context(), p.base, "/orders", "k")
 	check.NoError(t, err, "the retry")
-	check.Equal(t, got, reply{http.StatusCreated, "order 1 it was", true}, "the answer after it was resolved")
+	check.Equal(t, got, reply{status: http.StatusCreated, body: "order 1 it was", replayed: true}, "the answer after it was resolved")
 	check.Equal(t, s.calls.Load(), int64(1), "calls")
 	p.stop(t)
 }
@@ -211,14 +216,14 @@ func TestKilledWhileTheServiceWorksRunsAgainUnderRerun(t *testing.T) {
 	s, p, _ := crashed(t, "--on-crash", "rerun")
 	before := *s.last.Load()
 	got := until(t, p.base, "k", http.StatusConflict)
-	check.Equal(t, got, reply{http.StatusCreated, "order 2", false}, "the answer")
+	check.Equal(t, got, reply{status: http.StatusCreated, body: "order 2", replayed: false}, "the answer")
 	after := *s.last.Load()
 	check.Equal(t, before.Get("Idempotency-Attempt")+" "+after.Get("Idempotency-Attempt"), "1 2", "attempts")
 	check.True(t, before.Get("Idempotency-Fence") < after.Get("Idempotency-Fence"), "fences: %s and %s",
 		before.Get("Idempotency-Fence"), after.Get("Idempotency-Fence"))
 	got, err := send(t.Context(), p.base, "/orders", "k")
 	check.NoError(t, err, "a retry")
-	check.Equal(t, got, reply{http.StatusCreated, "order 2", true}, "the answer to a retry")
+	check.Equal(t, got, reply{status: http.StatusCreated, body: "order 2", replayed: true}, "the answer to a retry")
 	check.Equal(t, s.calls.Load(), int64(2), "calls")
 	p.stop(t)
 }
@@ -239,7 +244,7 @@ func TestClientThatLeftFindsTheAnswer(t *testing.T) {
 	<-gone
 	close(release)
 	got := until(t, p.base, "k", http.StatusConflict)
-	check.Equal(t, got, reply{http.StatusCreated, "order 1", true}, "the answer to the retry")
+	check.Equal(t, got, reply{status: http.StatusCreated, body: "order 1", replayed: true}, "the answer to the retry")
 	check.Equal(t, s.calls.Load(), int64(1), "calls")
 	p.stop(t)
 }
@@ -252,4 +257,19 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	check.True(t, err != nil && second.ProcessState.ExitCode() == 1, "its end: %v", err)
 	check.True(t, strings.Contains(string(out), "in use"), "what it says: %s", out)
 	p.stop(t)
+}
+
+// A rolling restart, or an operator's command on the files, holds the directory for a moment.
+func TestAProxyWaitsForTheOneThatEnds(t *testing.T) {
+	s, dir := newShop(t, nil, nil), filepath.Join(t.TempDir(), "data")
+	first := s.guard(t, dir)
+	second := exec.CommandContext(t.Context(), binary, "proxy", "--to", s.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--store", dir)
+	out, err := second.StdoutPipe()
+	check.NoError(t, err, "a pipe")
+	check.NoError(t, second.Start(), "starting the second one")
+	t.Cleanup(func() { _ = second.Process.Kill(); _ = second.Wait() })
+	first.stop(t)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	check.NoError(t, err, "what the second one says")
+	check.True(t, strings.HasPrefix(line, "listening on "), "what the second one says: %q", line)
 }

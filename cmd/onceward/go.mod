@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/onceward/onceward v0.0.0
 	github.com/onceward/onceward/diskstore v0.0.0
+	github.com/onceward/onceward/redisstore v0.0.0
 	github.com/prometheus/client_golang v1.23.2
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
@@ -36,15 +37,17 @@ require (
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.66.1 // indirect
 	github.com/prometheus/procfs v0.16.1 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/rogpeppe/go-internal v1.10.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
 	golang.org/x/exp v0.0.0-20230626212559-97b1e661b5df // indirect
-	golang.org/x/sys v0.35.0 // indirect
-	golang.org/x/text v0.28.0 // indirect
+	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/text v0.41.0 // indirect
 	google.golang.org/protobuf v1.36.8 // indirect
 )
 
 replace (
 	github.com/onceward/onceward => ../..
 	github.com/onceward/onceward/diskstore => ../../diskstore
+	github.com/onceward/onceward/redisstore => ../../redisstore
 )

@@ -18,9 +18,9 @@ import (
 	"github.com/onceward/onceward/internal/check"
 )
 
-// The figures of a run in which the sidecar is killed again and again, while clients send orders and retry them.
+// The figures of a run in which something is killed again and again, while clients send orders and retry them.
 type figures struct {
-	kills, keys, acknowledged, duplicates, disconnects, unanswered, doubts int
+	kills, keys, acknowledged, duplicates, disconnects, unanswered, doubts, refused int
 
 	lost      int // acknowledged, and not replayed later
 	differing int // answered in two ways
@@ -30,7 +30,7 @@ type figures struct {
 
 // herd sends orders, remembers what it was told, and sends some of them again.
 type herd struct {
-	at   atomic.Pointer[life]
+	at   []atomic.Pointer[life] // the sidecars
 	next atomic.Int64
 
 	mu    sync.Mutex
@@ -45,9 +45,9 @@ type life struct {
 	over chan struct{}
 }
 
-// move tells the clients where the sidecar is now.
-func (h *herd) move(base string) {
-	if before := h.at.Swap(&life{base, make(chan struct{})}); before != nil {
+// move tells the clients where a sidecar is now.
+func (h *herd) move(sidecar int, base string) {
+	if before := h.at[sidecar].Swap(&life{base, make(chan struct{})}); before != nil {
 		close(before.over)
 	}
 }
@@ -81,10 +81,12 @@ func (h *herd) hear(key string, answered bool, got reply) {
 	switch {
 	case got.status == http.StatusCreated && known && got.body != before:
 		h.seen.differing++
-	case got.status == http.StatusCreated:
+	case got.status == http.StatusCreated && !got.unstored:
 		h.told[key] = got.body
 		delete(h.tried, key)
-	case answered && !strings.Contains(got.body, "store-unavailable"):
+	case strings.Contains(got.body, "store-unavailable"):
+		h.seen.refused++
+	case answered:
 		h.seen.lost++
 	}
 }
@@ -98,7 +100,7 @@ func (h *herd) client(ctx context.Context) {
 			patience = time.Duration(rand.IntN(2000)) * time.Microsecond
 		}
 		within, leave := context.WithTimeout(ctx, patience)
-		at := h.at.Load()
+		at := h.at[rand.IntN(len(h.at))].Load()
 		got, err := send(within, at.base, "/orders", key)
 		left := within.Err() != nil
 		leave()
@@ -132,11 +134,33 @@ func (h *herd) miss(err error, left bool) {
 type counter struct {
 	mu    sync.Mutex
 	calls map[string]int
+	last  map[string]call // of each key
+	early int             // calls that came sooner than a lease after the one before
+	stale int             // calls without a higher fence than the one before
+}
+
+type call struct {
+	at    time.Time
+	fence uint64
+}
+
+// note compares a call with the one before. It is for rerun: under hold there is none before.
+func (c *counter) note(key string, now call) {
+	before, again := c.last[key]
+	c.last[key] = now
+	if again && now.at.Sub(before.at) < lease {
+		c.early++
+	}
+	if again && now.fence <= before.fence {
+		c.stale++
+	}
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := r.Header.Get("Idempotency-Key")
+	fence, _ := strconv.ParseUint(r.Header.Get("Idempotency-Fence"), 10, 64)
 	c.mu.Lock()
+	c.note(key, call{time.Now(), fence})
 	c.calls[key]++
 	n := c.calls[key]
 	c.mu.Unlock()
@@ -147,36 +171,86 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "%s, made %d times", key, n)
 }
 
-// killing runs clients against a sidecar that is killed a number of times, and then asks for all keys once more.
-func killing(t *testing.T, kills int, store string) figures {
-	t.Helper()
-	service := &counter{calls: map[string]int{}}
-	upstream := httptest.NewServer(service)
-	t.Cleanup(upstream.Close)
-	s := &shop{Server: upstream}
-	h := &herd{told: map[string]string{}, tried: map[string]bool{}}
-	flags := []string{"--lease", "200ms", "--log-level", "error"}
-	p := s.guard(t, store, flags...)
-	h.move(p.base)
+// world is a service behind sidecars that share a store, and clients who send to any of them.
+type world struct {
+	*herd
 
+	service  *counter
+	shop     *shop
+	store    string
+	flags    []string
+	sidecars []*process
+}
+
+const lease = 200 * time.Millisecond
+
+func newWorld(t *testing.T, store string, sidecars int, flags ...string) *world {
+	t.Helper()
+	w := &world{
+		service: &counter{calls: map[string]int{}, last: map[string]call{}},
+		store:   store, flags: flags, sidecars: make([]*process, sidecars),
+	}
+	upstream := httptest.NewServer(w.service)
+	t.Cleanup(upstream.Close)
+	w.shop = &shop{Server: upstream}
+	w.herd = &herd{told: map[string]string{}, tried: map[string]bool{}, at: make([]atomic.Pointer[life], sidecars)}
+	for i := range sidecars {
+		w.start(t, i)
+	}
+	return w
+}
+
+func (w *world) start(t *testing.T, i int) {
+	t.Helper()
+	flags := append([]string{"--lease", lease.String(), "--log-level", "error", "--best-effort"}, w.flags...)
+	w.sidecars[i] = w.shop.guard(t, w.store, flags...)
+	w.move(i, w.sidecars[i].base)
+}
+
+// torment calls strike a number of times while clients send, and then asks for all keys once more.
+func (w *world) torment(t *testing.T, strikes int, strike func()) figures {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for range 16 {
-		clients.Go(func() { h.client(ctx) })
+		clients.Go(func() { w.client(ctx) })
 	}
-	for range kills {
+	for range strikes {
 		// The moment is random on purpose: it is what is tested.
 		<-time.After(time.Duration(5+rand.IntN(60)) * time.Millisecond)
-		p.kill(t)
-		p = s.guard(t, store, flags...)
-		h.move(p.base)
-		h.seen.kills++
+		strike()
+		w.seen.kills++
 	}
 	stop()
 	clients.Wait()
-	h.settle(t, p.base, service)
-	p.stop(t)
-	return h.seen
+	w.settle(t, w.sidecars[0].base, w.service)
+	for _, p := range w.sidecars {
+		p.stop(t)
+	}
+	t.Logf("%+v", w.seen)
+	return w.seen
+}
+
+// killing kills the sidecars, one at a time, and starts them again.
+func killing(t *testing.T, kills int, store string, sidecars int) figures {
+	t.Helper()
+	w := newWorld(t, store, sidecars)
+	return w.torment(t, kills, func() { w.killOne(t) })
+}
+
+func (w *world) killOne(t *testing.T) {
+	t.Helper()
+	i := rand.IntN(len(w.sidecars))
+	w.sidecars[i].kill(t)
+	w.start(t, i)
+}
+
+// keptItsPromise also wants that enough has happened.
+func keptItsPromise(t *testing.T, got figures) {
+	t.Helper()
+	check.Equal(t, [4]int{got.lost, got.differing, got.twice, got.unknown}, [4]int{}, "lost, differing, twice, unknown")
+	check.True(t, got.acknowledged > 10*got.kills && got.duplicates > 5*got.kills && got.unanswered > got.kills/4 &&
+		got.disconnects > got.kills/4 && got.doubts > got.kills/4, "too little happened for this to mean anything: %+v", got)
 }
 
 // settle asks for every key again when nobody runs any more, and compares with what was told and what was done.
@@ -185,8 +259,7 @@ func (h *herd) settle(t *testing.T, base string, service *counter) {
 	h.seen.acknowledged = len(h.told)
 	h.seen.keys = int(h.next.Load())
 	for key, body := range h.told {
-		got, err := send(t.Context(), base, "/orders", key)
-		check.NoError(t, err, "asking for %s", key)
+		got := until(t, base, key, http.StatusServiceUnavailable)
 		switch {
 		case got.status != http.StatusCreated || !got.replayed:
 			h.seen.lost++
@@ -197,7 +270,7 @@ func (h *herd) settle(t *testing.T, base string, service *counter) {
 	for key := range h.tried {
 		var got reply
 		for got.status == 0 || strings.Contains(got.body, `"in-progress"`) { // until its lease is over
-			got = until(t, base, key)
+			got = until(t, base, key, http.StatusServiceUnavailable)
 		}
 		switch {
 		case strings.Contains(got.body, `"in-doubt"`):
@@ -228,17 +301,25 @@ func kills(t *testing.T) int {
 }
 
 func TestKilledSidecarKeepsItsPromise(t *testing.T) {
-	got := killing(t, kills(t), filepath.Join(t.TempDir(), "data"))
-	t.Logf("%+v", got)
-	check.Equal(t, [4]int{got.lost, got.differing, got.twice, got.unknown}, [4]int{}, "lost, differing, twice, unknown")
-	check.True(t, got.acknowledged > 10*got.kills && got.duplicates > 5*got.kills && got.unanswered > got.kills/4 &&
-		got.disconnects > got.kills/4 && got.doubts > got.kills/4, "too little happened for this to mean anything: %+v", got)
+	keptItsPromise(t, killing(t, kills(t), filepath.Join(t.TempDir(), "data"), 1))
 }
 
 // The same on a store that dies with the process: the test can see what it looks for.
 func TestKillsAreSeenWhereNothingIsKept(t *testing.T) {
-	got := killing(t, 10, "memory:")
-	t.Logf("%+v", got)
+	got := killing(t, 10, "memory:", 1)
 	check.True(t, got.lost > 0 || got.differing > 0, "answers that were lost or differ: %+v", got)
 	check.True(t, got.twice > 0, "orders that were made twice: %+v", got)
+}
+
+// Under rerun an order whose sidecar died is made again, but not before its lease is over, and with a higher fence.
+func TestKilledSidecarsRunAgainUnderRerun(t *testing.T) {
+	w := newWorld(t, filepath.Join(t.TempDir(), "data"), 1, "--on-crash", "rerun")
+	rerunKeptItsPromise(t, w, w.torment(t, kills(t)/4, func() { w.killOne(t) }))
+}
+
+func rerunKeptItsPromise(t *testing.T, w *world, got figures) {
+	t.Helper()
+	check.Equal(t, [5]int{got.lost, got.differing, got.unknown, w.service.early, w.service.stale}, [5]int{},
+		"lost, differing, unknown, sooner than a lease, without a higher fence")
+	check.True(t, got.twice > got.kills/4 && got.acknowledged > 10*got.kills, "too little happened for this to mean anything: %+v", got)
 }

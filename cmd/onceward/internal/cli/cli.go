@@ -30,11 +30,15 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(didYouMean)
-	root.AddCommand(newDemo(), newProxy(), newKeys(), newKey(), newSweep(), newStats(), newBackup(), newVersion())
+	root.AddCommand(newDemo(), newProxy(), newKeys(), newAudit(), newKey(), newSweep(), newStats(), newBackup(), newDoctor(), newVersion())
 	root.SetArgs(args)
-	root.SetOut(out)
+	written := &output{to: out}
+	root.SetOut(written)
 	root.SetErr(errs)
 	command, err := root.ExecuteContextC(ctx)
+	if written.err != nil && (err == nil || errors.Is(err, written.err)) {
+		err = failed(fmt.Errorf("not all output could be written: %w", written.err))
+	}
 	var failed *failure
 	switch {
 	case err == nil:
@@ -46,6 +50,19 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 		_, _ = fmt.Fprintf(errs, "onceward: %v\n\nSee %s --help.\n", err, command.CommandPath())
 		return exitUsage
 	}
+}
+
+// output remembers the first error, so that a command that prints need not ask, and writes nothing after it.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (n int, err error) {
+	if o.err == nil {
+		n, o.err = o.to.Write(p)
+	}
+	return n, o.err
 }
 
 // failure is an error that is not about how the command was called. Cobra's own errors all are.

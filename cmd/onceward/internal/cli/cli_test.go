@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/onceward/onceward/internal/check"
@@ -27,6 +28,31 @@ func TestVersion(t *testing.T) {
 	code, same, _ := run("--version")
 	check.Equal(t, code, 0, "exit code of --version")
 	check.Equal(t, same, out, "--version")
+}
+
+// full is a writer for which there is room no more.
+type full struct{ room int }
+
+func (f *full) Write(p []byte) (int, error) {
+	n := min(f.room, len(p))
+	f.room -= n
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func TestOutputThatIsLostIsAFailure(t *testing.T) {
+	p := &place{dir: filepath.Join(t.TempDir(), "data")}
+	p.post(t, doubt)
+	for _, args := range [...][]string{
+		{"version"}, {"--help"}, {"key", "new"}, {"keys", "list", "--store", p.dir}, {"stats", "--json", "--store", p.dir},
+	} {
+		var errs bytes.Buffer
+		code := Main(t.Context(), args, &full{room: 1}, &errs)
+		check.Equal(t, code, 1, "exit code of %q", args)
+		check.Equal(t, errs.String(), "onceward: not all output could be written: no space left on device\n", "what %q says", args)
+	}
 }
 
 func TestWrongCallsAreExplained(t *testing.T) {
@@ -53,7 +79,7 @@ func TestWrongCallsAreExplained(t *testing.T) {
 		{[]string{"--to", "http://a?b"}, []string{"--to", `"http://a?b"`}},
 		{[]string{"--to", "http://:80"}, []string{"--to", `"http://:80"`}},
 		{[]string{"--listen", "8080"}, []string{"--listen", `"8080"`, "HOST:PORT"}},
-		{[]string{"--store", "redis://u:secret@a"}, []string{"--store", "redis://u:", "memory:"}},
+		{[]string{"--store", "nats://u:secret@a"}, []string{"--store", "nats://u:", "memory:", "redis"}},
 		{[]string{"--store", "memory://a"}, []string{"--store", `"memory://a"`, "memory:"}},
 		{[]string{"--store", "memory:a"}, []string{"--store", `"memory:a"`, "memory:"}},
 		{[]string{"--store", "://secret"}, []string{"--store", "memory:"}},

@@ -19,7 +19,6 @@ import (
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/cmd/onceward/internal/demo"
 	"github.com/onceward/onceward/cmd/onceward/internal/proxy"
-	"github.com/onceward/onceward/diskstore"
 	"github.com/onceward/onceward/oncehttp"
 )
 
@@ -56,7 +55,7 @@ func runDemo(ctx context.Context, listen string, out, errs io.Writer) (err error
 		return fmt.Errorf("a directory for the keys: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	store, err := openStore(dir, &diskstore.Options{Logger: log})
+	store, err := openStore(dir, &storeOptions{log: log})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/cmd/onceward/internal/control"
+	"github.com/onceward/onceward/driver"
 )
 
 // closeTime is how long the guard may take to store what the store did not take yet.
@@ -34,8 +35,7 @@ func openGuarded(store *opened, o *onceward.Options, hooks ...hook) (g *guarded,
 		}
 	}
 	if g.guard, err = onceward.New(store, o); err != nil {
-		err = fmt.Errorf("--store %s: %w; for the proxy these are --scope and --accept-scope", store.name, err)
-		return nil, errors.Join(err, store.close())
+		return nil, errors.Join(refused(store, err), store.close())
 	}
 	if store.dir == "" {
 		return g, nil
@@ -46,6 +46,15 @@ func openGuarded(store *opened, o *onceward.Options, hooks ...hook) (g *guarded,
 		return nil, errors.Join(failed(err), g.close())
 	}
 	return g, nil
+}
+
+// refused says in the words of the command line why a guard does not start: the options are right, so it is the store.
+func refused(store *opened, err error) error {
+	if errors.Is(err, driver.ErrUnavailable) {
+		return fmt.Errorf("--store %s: %w; restore a backup", store.shown, err)
+	}
+	return fmt.Errorf("--store %s was used under another --scope, so the same request would be another key and run again: use "+
+		"the scope that it was used under, or --accept-scope to leave the keys there behind", store.shown)
 }
 
 // close stores what is left to store, and gives the directory up.

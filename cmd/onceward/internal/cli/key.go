@@ -44,9 +44,9 @@ white space. Two wishes that are written alike then are one operation: use it on
 		Example: "  onceward key derive order.json --prefix order-",
 		Args:    arguments("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			payload, err := readInput(args[0], cmd.InOrStdin())
+			payload, err := readInput(cmd.Context(), args[0], cmd.InOrStdin())
 			if err != nil {
-				return failed(err)
+				return failed(fmt.Errorf("%s: %w", args[0], err))
 			}
 			key, err := onceward.DeriveKey(prefix, payload)
 			if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -18,11 +19,27 @@ type lister struct {
 	quiet bool
 }
 
+const listLong = `List keys, those first that are oldest.
+
+The table has the oldest 100 of them, or as many as --limit says; -q and --json have all, up to 10000. Beyond 10000 nobody
+looks which are the oldest. Its columns are
+
+ID         the first digits of the id, enough for onceward keys get and resolve
+STATE      running; in-doubt, if nobody is left who can say how it ended; or done
+OPERATION  what is done: method and path of a request, or the name of a function
+KEY        a hint of the key: its first characters, and none of a short one. To find a key that you have: onceward keys find
+ATTEMPT    which attempt of the operation it is, from 1
+FENCE      a number that grows with each attempt of a key, and when it is resolved by force
+AGE        since the attempt began or, if it is done, since it was done
+NODE       the process that ran it
+REASON     why it came to be in doubt, or what whoever resolved it said`
+
 func newKeysList() *cobra.Command {
 	l := &lister{}
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List keys",
+		Long:    listLong,
 		Args:    arguments(),
 		Example: "  onceward keys list --state in-doubt",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return l.run(cmd, l.none()) },
@@ -41,7 +58,7 @@ func newKeysFind() *cobra.Command {
 		Use:   "find KEY",
 		Short: "Find a key by its text, in every scope and operation",
 		Long: `Find a key by its text, in every scope and operation. Stores keep only hashes of keys: this looks for the hash, and the
-text does not leave this command.`,
+text does not leave this command. That there is no such key is an answer, too, and no error.`,
 		Example: "  onceward keys find 0198c0de-7b1a-7c3e-8000-5f1d2c3b4a59",
 		Args:    keyArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,7 +82,7 @@ func keyArgument(cmd *cobra.Command, args []string) error {
 }
 
 func (l *lister) flags(cmd *cobra.Command) {
-	add(cmd, &l.Limit, "limit", "100", "N", "at most so many", func(text string) (int, error) {
+	add(cmd, &l.Limit, "limit", "", "N", "at most so many, the oldest (100 in a table, else 10000)", func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > control.MaxLimit {
 			return 0, fmt.Errorf("want a number from 1 to %d", control.MaxLimit)
@@ -90,26 +107,53 @@ func (l *lister) none() string {
 }
 
 func (l *lister) run(cmd *cobra.Command, none string) error {
+	q := l.Query
+	all := q.Limit == 0 && (l.quiet || l.json) // a script that asks for no limit takes what it gets for everything
+	if all {
+		q.Limit = control.MaxLimit
+	}
 	return l.operate(cmd, func(ctx context.Context, d desk) error {
-		page, err := d.List(ctx, l.Query)
+		page, err := d.List(ctx, q)
 		if err != nil {
 			return err
 		}
-		out, errs := cmd.OutOrStdout(), cmd.ErrOrStderr()
-		if page.More {
-			_, _ = fmt.Fprintf(errs, "only the first %d are shown; --limit shows more\n", l.Limit)
+		out := cmd.OutOrStdout()
+		err = l.print(out, page.Records, func() { l.show(out, page.Records, none) })
+		missing := leftOut(&page)
+		switch {
+		case err != nil || missing == "":
+			return err
+		case all:
+			return fmt.Errorf("%s; if that will do, say --limit %d", missing, control.MaxLimit)
+		case q.Limit < control.MaxLimit:
+			missing += "; --limit shows more"
 		}
-		return l.print(out, page.Records, func() {
-			switch {
-			case l.quiet:
-				for _, r := range page.Records {
-					_, _ = fmt.Fprintln(out, r.ID)
-				}
-			case len(page.Records) == 0:
-				_, _ = fmt.Fprintln(out, none)
-			default:
-				recordTable(out, page.Records)
-			}
-		})
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), missing)
+		return nil
 	})
+}
+
+// leftOut says which records are not shown, if any.
+func leftOut(page *control.Page) string {
+	switch shown := len(page.Records); {
+	case page.Found > control.MaxLimit:
+		return fmt.Sprintf("only %d of more than %d are shown, not the oldest", shown, control.MaxLimit)
+	case page.Found > shown:
+		return fmt.Sprintf("only the oldest %d of %d are shown", shown, page.Found)
+	default:
+		return ""
+	}
+}
+
+func (l *lister) show(out io.Writer, records []control.Record, none string) {
+	switch {
+	case l.quiet:
+		for _, r := range records {
+			_, _ = fmt.Fprintln(out, r.ID)
+		}
+	case len(records) == 0:
+		_, _ = fmt.Fprintln(out, none)
+	default:
+		recordTable(out, records)
+	}
 }

@@ -75,7 +75,7 @@ func (f *resolver) run(cmd *cobra.Command, id string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	outcome, bytes, err := f.outcome(cmd.InOrStdin())
+	outcome, bytes, err := f.outcome(cmd.Context(), cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
@@ -87,8 +87,7 @@ func (f *resolver) run(cmd *cobra.Command, id string) error {
 		if err := f.fits(&before); err != nil {
 			return err
 		}
-		warnings := f.warnings(&before)
-		for _, warning := range warnings {
+		for _, warning := range append(f.warnings(&before), f.reply.warnings()...) {
 			_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+warning)
 		}
 		after, err := d.Resolve(ctx, control.Resolution{
@@ -102,14 +101,14 @@ func (f *resolver) run(cmd *cobra.Command, id string) error {
 }
 
 // outcome is what is stored: none for a release, a tombstone if there is no answer.
-func (f *resolver) outcome(stdin io.Reader) (kind string, bytes []byte, err error) {
+func (f *resolver) outcome(ctx context.Context, stdin io.Reader) (kind string, bytes []byte, err error) {
 	switch {
 	case f.release:
 		return "", nil, nil
 	case f.status == 0:
 		return "tombstone", []byte(`{"reason":"resolved"}`), nil // in the form that oncehttp tells to those who retry
 	default:
-		bytes, err := f.encode(stdin)
+		bytes, err := f.encode(ctx, stdin)
 		return "answer", bytes, err
 	}
 }
@@ -117,6 +116,9 @@ func (f *resolver) outcome(stdin io.Reader) (kind string, bytes []byte, err erro
 // fits refuses what would not do what the operator means.
 func (f *resolver) fits(r *control.Record) error {
 	switch {
+	case f.fence > r.Fence:
+		return fmt.Errorf("nothing was changed: the key is %s and has fence %d, and no attempt of it has had the %d of --fence yet; "+
+			"look at it again: %s", r.State, r.Fence, f.fence, f.command("keys", "get", shortID(r.ID)))
 	case f.fence != 0 && f.fence != r.Fence:
 		return fmt.Errorf("nothing was changed: the key is %s and has fence %d, not the %d of --fence: it has gone on since; look at "+
 			"it again: %s", r.State, r.Fence, f.fence, f.command("keys", "get", shortID(r.ID)))

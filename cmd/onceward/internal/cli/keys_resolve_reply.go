@@ -2,9 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/textproto"
 	"os"
@@ -22,10 +25,14 @@ type reply struct {
 	status int // 0 if there is none
 	header http.Header
 	body   string // a file, or - for the standard input
+
+	content []byte // of body, once it was read
 }
 
-// maxInput is how many bytes of a file are read.
-const maxInput = 16 << 20
+const (
+	maxInput   = 16 << 20 // bytes of a file that are read
+	maxOutcome = 1 << 20  // bytes, the default of --max-outcome
+)
 
 func (p *reply) flags(cmd *cobra.Command) {
 	add(cmd, &p.status, "status", "", "CODE", "with --done: retries get an answer with this status", answerStatus)
@@ -47,23 +54,58 @@ func (p *reply) check() error {
 }
 
 // encode makes the stored form of the answer.
-func (p *reply) encode(stdin io.Reader) ([]byte, error) {
-	var body []byte
+func (p *reply) encode(ctx context.Context, stdin io.Reader) ([]byte, error) {
 	if p.body != "" {
 		var err error
-		if body, err = readInput(p.body, stdin); err != nil {
-			return nil, failed(fmt.Errorf("--body %s: %w", p.body, err))
+		if p.content, err = readInput(ctx, p.body, stdin); err != nil {
+			return nil, failed(fmt.Errorf("nothing was changed: --body %s: %w", p.body, err))
 		}
 	}
-	answer, err := oncehttp.EncodeAnswer(p.status, p.header, body)
+	answer, err := oncehttp.EncodeAnswer(p.status, p.header, p.content)
 	if err != nil {
 		return nil, fmt.Errorf("--status %d cannot have the --body %s: want another status, or no body", p.status, p.body)
 	}
 	return answer, nil
 }
 
-// readInput reads a file, or the standard input for -.
-func readInput(name string, stdin io.Reader) ([]byte, error) {
+// warnings are about an answer that can be stored, and is hardly what was meant.
+func (p *reply) warnings() (warnings []string) {
+	if len(p.content) > maxOutcome {
+		warnings = append(warnings, fmt.Sprintf("the body has %d bytes, more than the proxy keeps of an answer unless --max-outcome says so",
+			len(p.content)))
+	}
+	kind, _, _ := mime.ParseMediaType(p.header.Get("Content-Type"))
+	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
+	switch {
+	case isJSON && len(p.content) == 0:
+		warnings = append(warnings, "the body is empty, which is no JSON as Content-Type says")
+	case isJSON && !json.Valid(p.content):
+		warnings = append(warnings, "the body is no JSON as Content-Type says")
+	}
+	return warnings
+}
+
+// readInput reads a file, or the standard input for -, until ctx ends. Nothing ends a read of a terminal, so it is then left
+// behind.
+func readInput(ctx context.Context, name string, stdin io.Reader) ([]byte, error) {
+	type input struct {
+		text []byte
+		err  error
+	}
+	read := make(chan input, 1)
+	go func() {
+		text, err := readAll(name, stdin)
+		read <- input{text, err}
+	}()
+	select {
+	case in := <-read:
+		return in.text, in.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("it had not come to its end: %w", context.Cause(ctx))
+	}
+}
+
+func readAll(name string, stdin io.Reader) ([]byte, error) {
 	from := stdin
 	if name != "-" {
 		file, err := os.Open(name) //nolint:gosec // the operator names it, with the operator's rights

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,6 +84,65 @@ func TestBodyFromTheStandardInput(t *testing.T) {
 	check.Equal(t, p.post(t, doubt).body, "made", "body")
 }
 
+func TestResolveOfAKeyThatHasGoneOn(t *testing.T) {
+	eachWay(t, func(t *testing.T, p *place) {
+		running := p.begin(t, "refund", time.Hour).String()
+		code, _, _ := p.run(t, "keys", "resolve", running, "--done", "--force", "--reason", "r")
+		check.Equal(t, code, 0, "exit code")
+		code, out, errs := p.run(t, "keys", "resolve", running, "--release", "--force", "--reason", "r", "--fence", "1")
+		check.Equal(t, code, 1, "exit code with the fence it had")
+		check.Equal(t, out, "", "what is printed")
+		holds(t, errs, "is done and has fence 2, not the 1", "gone on", "onceward keys get")
+	})
+}
+
+func TestResolveEndsWhileItReads(t *testing.T) {
+	read, write, err := os.Pipe() // as a terminal on which nobody types
+	check.NoError(t, err, "Pipe")
+	defer write.Close()
+	p := &place{dir: filepath.Join(t.TempDir(), "data")}
+	p.post(t, doubt)
+	id := p.id(t, "in-doubt")
+	stdin := os.Stdin
+	os.Stdin = read
+	defer func() { os.Stdin = stdin }()
+	for _, args := range [][]string{
+		{"keys", "resolve", id, "--done", "--reason", "r", "--status", "200", "--header", "Content-Type: a/b", "--body", "-", "--store", p.dir},
+		{"key", "derive", "-"},
+	} {
+		code, out, errs := run(args...)
+		check.Equal(t, code, 1, "exit code of %q", args)
+		check.Equal(t, out, "", "what it prints")
+		holds(t, errs, "-: it had not come to its end: context canceled")
+	}
+	check.Equal(t, p.id(t, "in-doubt"), id, "what is in doubt afterwards")
+}
+
+func TestAnswersThatAreHardlyMeantAreWarnedOf(t *testing.T) {
+	large := strings.Repeat(" ", maxOutcome-1)
+	for _, c := range [...]struct {
+		kind, body, says string
+	}{
+		{"application/json", `{"id":12}`, ""},
+		{"application/json", large + "1", ""},
+		{"application/json", large + "12", "1048577 bytes"},
+		{"application/json; charset=utf-8", "", "empty"},
+		{"application/problem+json", "{", "no JSON"},
+		{"text/plain", "", ""},
+		{"text/plain", "{", ""},
+	} {
+		p := &reply{header: http.Header{"Content-Type": {c.kind}}, content: []byte(c.body)}
+		got := strings.Join(p.warnings(), "\n")
+		check.True(t, (got == "") == (c.says == "") && strings.Contains(got, c.says), "%s %.9q: warnings: %s", c.kind, c.body, got)
+	}
+	p := &place{dir: filepath.Join(t.TempDir(), "data")}
+	p.post(t, doubt)
+	code, _, errs := p.run(t, "keys", "resolve", p.id(t, "in-doubt"), "--done", "--reason", "r", "--status", "200",
+		"--header", "Content-Type: application/json", "--body", os.DevNull)
+	check.Equal(t, code, 0, "exit code")
+	check.Equal(t, errs, "warning: the body is empty, which is no JSON as Content-Type says\n", "what it says")
+}
+
 func TestResolveJSON(t *testing.T) {
 	eachWay(t, func(t *testing.T, p *place) {
 		p.post(t, doubt)
@@ -102,11 +162,14 @@ func TestResolveOfWhatIsNotInDoubt(t *testing.T) {
 			args []string
 			says []string
 		}{
-			"running":       {[]string{running, "--done"}, []string{"not in doubt", "An attempt runs", "--force"}},
-			"done":          {[]string{p.id(t, "done"), "--done"}, []string{"not in doubt", "its answer is kept", "--force"}},
-			"another fence": {[]string{p.id(t, "in-doubt"), "--done", "--fence", "3"}, []string{"fence 1, not the 3", "onceward keys get"}},
-			"forced, another fence": {
-				[]string{running, "--done", "--force", "--fence", "3"}, []string{"is running and has fence 1, not the 3"},
+			"running": {[]string{running, "--done"}, []string{"not in doubt", "An attempt runs", "--force"}},
+			"done":    {[]string{p.id(t, "done"), "--done"}, []string{"not in doubt", "its answer is kept", "--force"}},
+			"a fence to come": {
+				[]string{p.id(t, "in-doubt"), "--done", "--fence", "3"},
+				[]string{"fence 1, and no attempt of it has had the 3", "onceward keys get"},
+			},
+			"forced, a fence to come": {
+				[]string{running, "--done", "--force", "--fence", "3"}, []string{"is running and has fence 1", "the 3"},
 			},
 			"not HTTP": {[]string{running, "--done", "--status", "200"}, []string{`"refund"`, "Guard.ResolveResult"}},
 			"absent":   {[]string{strings.Repeat("0", 64), "--done"}, []string{"no key with the id"}},

@@ -3,12 +3,19 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/cmd/onceward/internal/control"
+	"github.com/onceward/onceward/diskstore"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 )
 
@@ -43,8 +50,74 @@ func TestKeysList(t *testing.T) {
 		code, out, errs := p.run(t, "keys", "list", "--limit", "2")
 		check.Equal(t, code, 0, "exit code")
 		check.Equal(t, strings.Count(out, "\n"), 3, "lines of %s", out)
-		holds(t, errs, "first 2", "--limit")
+		check.Equal(t, errs, "only the oldest 2 of 3 are shown; --limit shows more\n", "what it says")
 	})
+}
+
+// A loop of a script takes what it gets for all there is, and stats sends whoever asks for the oldest doubt to the list.
+func TestListsOfManyKeys(t *testing.T) {
+	eachWay(t, func(t *testing.T, p *place) {
+		const all = 103
+		var ids []string // oldest first
+		p.with(t, func(store *diskstore.Store) {
+			for i := range all {
+				id, err := acquire(store, i)
+				check.NoError(t, err, "Acquire")
+				ids = append(ids, id.String())
+			}
+		})
+		check.Equal(t, strings.Fields(p.ok(t, "keys", "list", "-q")), ids, "the ids")
+		records := decoded[[]control.Record](t, p.ok(t, "keys", "list", "--json"))
+		check.True(t, len(records) == all && records[0].ID == ids[0], "%d records, the first is %s", len(records), records[0].ID)
+
+		code, out, errs := p.run(t, "keys", "list")
+		check.Equal(t, code, 0, "exit code")
+		check.Equal(t, errs, "only the oldest 100 of 103 are shown; --limit shows more\n", "what it says")
+		lines := strings.Split(out, "\n")
+		check.Equal(t, len(lines), 1+100+1, "lines of %s", out)
+		check.Equal(t, lines[1][:12]+lines[100][:12], ids[0][:12]+ids[99][:12], "the first and the last")
+	})
+}
+
+func TestScriptsAreToldOfWhatIsNotListed(t *testing.T) {
+	p := &place{dir: t.TempDir()}
+	p.hold(t)
+	const writers = 73
+	var acquired sync.WaitGroup
+	failures := make([]error, control.MaxLimit+1)
+	for w := range writers {
+		acquired.Go(func() {
+			for i := w; i < len(failures); i += writers {
+				_, failures[i] = acquire(p.held, i)
+			}
+		})
+	}
+	acquired.Wait()
+	check.NoError(t, errors.Join(failures...), "Acquire")
+	for _, c := range [...]struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"-q"}, 1, "onceward: only 10000 of more than 10000 are shown, not the oldest; if that will do, say --limit 10000\n"},
+		{[]string{"-q", "--limit", "10000"}, 0, "only 10000 of more than 10000 are shown, not the oldest\n"},
+		{[]string{"-q", "--limit", "3"}, 0, "only 3 of more than 10000 are shown, not the oldest; --limit shows more\n"},
+	} {
+		code, out, errs := p.run(t, append([]string{"keys", "list"}, c.args...)...)
+		check.Equal(t, code, c.code, "exit code of %q", c.args)
+		check.Equal(t, errs, c.says, "what %q says", c.args)
+		check.True(t, strings.Contains(errs, fmt.Sprintf("only %d of", strings.Count(out, "\n"))), "%q: %d ids", c.args, strings.Count(out, "\n"))
+	}
+}
+
+// acquire makes one key of many.
+func acquire(store *diskstore.Store, number int) (driver.ID, error) {
+	id := onceward.Key{Scope: "s", Operation: "charge", Value: strconv.Itoa(number)}.ID()
+	_, err := store.Acquire(context.Background(), id, driver.Claim{
+		Owner: driver.Owner{1}, OnCrash: driver.Hold, MaxAttempts: 5, MaxExecution: time.Minute, Lease: time.Hour, Retain: time.Hour,
+		DoubtRetain: time.Hour,
+	})
+	return id, err
 }
 
 // What scripts rely on.
@@ -84,7 +157,7 @@ func TestKeysGetExplains(t *testing.T) {
 		p.post(t, doubt)
 		p.post(t, "done 01234567890")
 		id := p.id(t, "in-doubt")
-		holds(t, p.ok(t, "keys", "get", id[:8]), id, "Its owner gave it up", "node-1", "POST /orders", "1 of at most 5",
+		holds(t, p.ok(t, "keys", "get", id[:8]), id, "Its owner gave it up", "node-1", "POST /orders", "attempt        1\n",
 			"Nobody is left who can say", "onceward keys resolve "+id[:12]+" --done --reason TEXT --store "+p.dir,
 			"onceward keys resolve "+id[:12]+" --release --reason TEXT", "409 outcome-not-stored")
 		done := p.ok(t, "keys", "get", p.id(t, "done"))
@@ -178,6 +251,18 @@ func TestTablesObeyNobody(t *testing.T) {
 	check.NoError(t, printEvent(&out, &control.Event{Step: "missed", Error: "\x1b", Missed: 3}), "printEvent")
 	check.True(t, !strings.Contains(out.String(), "\x1b"), "%q", out.String())
 	holds(t, out.String(), "(3 events before this were missed)")
+}
+
+func TestAttemptsAreCountedToTheLastThatCanCome(t *testing.T) {
+	for want, r := range map[string]control.Record{
+		" attempt 2 of at most 5 fence ": {State: "running", OnCrash: "rerun", Attempt: 2, MaxAttempts: 5},
+		" attempt 2 fence ":              {State: "done", OnCrash: "rerun", Attempt: 2, MaxAttempts: 5},
+		" attempt 1 fence ":              {State: "in-doubt", OnCrash: "hold", Attempt: 1, MaxAttempts: 5},
+	} {
+		var out bytes.Buffer
+		recordFields(&out, &r)
+		holds(t, strings.Join(strings.Fields(out.String()), " "), want)
+	}
 }
 
 func TestSpans(t *testing.T) {

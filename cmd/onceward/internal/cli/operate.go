@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceward/onceward/cmd/onceward/internal/control"
-	"github.com/onceward/onceward/diskstore"
+	"github.com/onceward/onceward/driver"
 )
 
 // desk is what an operator can do with a store, here or in the process that holds it.
@@ -23,6 +23,7 @@ type desk interface {
 	Resolve(ctx context.Context, r control.Resolution) (control.Record, error)
 	Sweep(ctx context.Context) (int, error)
 	Stats(ctx context.Context) (control.Stats, error)
+	Audit(ctx context.Context, q control.AuditQuery) (control.Trail, error)
 	Backup(ctx context.Context, target string) error
 	Watch(ctx context.Context, tell func(control.Event) error) error
 }
@@ -34,7 +35,7 @@ type operator struct {
 }
 
 func (o *operator) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.store, "store", defaultStore, "the data `DIR` that the proxy keeps its keys in")
+	cmd.Flags().StringVar(&o.store, "store", defaultStore, "where the proxy keeps its keys: a `DIR`, or the URL of a server")
 	o.jsonFlag(cmd)
 }
 
@@ -42,35 +43,53 @@ func (o *operator) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 }
 
-// operate lets use work with the store: by way of the process that holds it, or with its files if there is none.
+// operate lets use work with the store: by way of the process that holds its directory, or directly if there is none.
 func (o *operator) operate(cmd *cobra.Command, use func(ctx context.Context, d desk) error) error {
-	dir, err := storeDir(o.store)
+	o.store = storeText(cmd, o.store)
+	at, err := parseLocation(o.store)
 	switch {
 	case err != nil:
 		return err
-	case dir == "":
+	case at.url != "":
+		return failed(o.open(cmd, use))
+	case at.dir == "":
 		return fmt.Errorf("--store %s cannot be seen from here, because its keys are in the memory of the process that made them: "+
-			"want the data directory of a proxy that was started with --store DIR", o.store)
+			"want the data directory of a proxy that was started with --store DIR, or the URL of a server", o.store)
 	}
-	client, err := control.Dial(cmd.Context(), dir)
+	client, err := control.Dial(cmd.Context(), at.dir)
 	switch {
 	case err == nil:
 		return failed(use(cmd.Context(), client))
 	case !errors.Is(err, control.ErrNobody):
 		return failed(fmt.Errorf("--store %s: %w", o.store, err))
 	}
-	return failed(o.openFiles(cmd, dir, use))
+	return failed(o.openFiles(cmd, at.dir, use))
 }
 
-func (o *operator) openFiles(cmd *cobra.Command, dir string, use func(ctx context.Context, d desk) error) (err error) {
+func (o *operator) openFiles(cmd *cobra.Command, dir string, use func(ctx context.Context, d desk) error) error {
+	if err := mustOwn(cmd, dir); err != nil {
+		return fmt.Errorf("--store %s: %w", o.store, err)
+	}
 	// Opening it would make it, and an operator who mistyped it would be told that there are no keys.
 	if inside, err := os.ReadDir(dir); errors.Is(err, os.ErrNotExist) || err == nil && len(inside) == 0 {
 		return fmt.Errorf("--store %s: there is no data in %s: want the directory that a proxy was started with", o.store, dir)
 	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := openStore(o.store, &diskstore.Options{Logger: log})
-	if err != nil {
+	if err := o.open(cmd, use); err != nil {
 		return fmt.Errorf("%w (nobody answers on the control socket there)", err)
+	}
+	return nil
+}
+
+// open does not mind what the store can promise: nothing is run here.
+func (o *operator) open(cmd *cobra.Command, use func(ctx context.Context, d desk) error) (err error) {
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// The trail keeps what an operator does here, whatever the proxy has it keep. For how long is for the proxy to say: a sweep
+	// from here must not remove what it would keep.
+	store, err := openStore(o.store, &storeOptions{
+		allowEviction: true, bestEffort: true, audit: driver.AuditTransitions, auditFor: -1, log: log,
+	})
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, store.close()) }()
 	return use(cmd.Context(), control.NewDesk(store, nil))
@@ -79,8 +98,8 @@ func (o *operator) openFiles(cmd *cobra.Command, dir string, use func(ctx contex
 // command is a command line that works with the same store.
 func (o *operator) command(words ...string) string {
 	line := "onceward " + strings.Join(words, " ")
-	if o.store != defaultStore {
-		line += " --store " + shellWord(o.store)
+	if o.store != defaultStore && o.store != os.Getenv(storeVariable) {
+		line += " --store " + shellWord(withoutPassword(o.store))
 	}
 	return line
 }

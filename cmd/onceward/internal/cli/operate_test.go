@@ -202,7 +202,7 @@ func TestWrongOperationsAreExplained(t *testing.T) {
 		{[]string{"keys", "list", "--stat", "done"}, []string{"unknown flag: --stat", "did you mean --state?"}},
 		{[]string{"keys", "list", "-q", "--json"}, []string{"quiet", "json"}},
 		{[]string{"keys", "list", "--store", "memory:"}, []string{"--store memory:", "in the memory of the process", "--store DIR"}},
-		{[]string{"keys", "list", "--store", "redis://u:secret@a"}, []string{"--store", "redis://u:", "directory"}},
+		{[]string{"keys", "list", "--store", "nats://u:secret@a"}, []string{"--store", "nats://u:", "directory"}},
 		{[]string{"keys", "find"}, []string{"KEY is missing"}},
 		{[]string{"keys", "find", ""}, []string{`""`, "empty"}},
 		{[]string{"keys", "get"}, []string{"ID is missing", "keys list"}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/cmd/onceward/internal/proxy"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/oncehttp"
 )
 
@@ -25,8 +26,8 @@ The service gets Idempotency-Key, Idempotency-Attempt and Idempotency-Fence, and
 answer with Idempotency-Control: final, retry (nothing happened), in-doubt or no-store. Over http it sees the Host that the
 client sent, over https the one of --to.
 
-Keys are kept in a directory, which one process uses at a time. onceward keys shows and resolves them, also while the proxy
-runs.
+Keys are kept in a directory, which one process uses at a time, or in Redis, which any number of proxies share. onceward keys
+shows and resolves them, also while the proxy runs.
 
 SIGTERM ends it: nobody new is let in, and guarded requests come to their end.`
 
@@ -41,6 +42,12 @@ type proxyFlags struct {
 	minFree     int64
 	acceptScope bool
 	node        string
+
+	allowEviction bool
+	bestEffort    bool
+
+	audit          driver.AuditLevel
+	auditRetention time.Duration
 
 	keys    oncehttp.Keys
 	methods []string
@@ -96,7 +103,15 @@ func (f *proxyFlags) addPlaces(cmd *cobra.Command) {
 		size)
 	cmd.Flags().BoolVar(&f.acceptScope, "accept-scope", false,
 		"take over a store that was used under another --scope; the keys that were made under it are not found any more")
+	cmd.Flags().BoolVar(&f.allowEviction, "allow-eviction", false, "take a Redis that drops keys at its maxmemory: they run again")
+	cmd.Flags().BoolVar(&f.bestEffort, "best-effort", false, "do not warn of a Redis that can forget keys in a crash or a failover")
 	cmd.Flags().StringVar(&f.node, "node", hostname(), "the `NAME` of this process in records")
+	levels := []driver.AuditLevel{driver.AuditOff, driver.AuditTransitions, driver.AuditAll}
+	add(cmd, &f.audit, "audit", "off", "LEVEL",
+		"what the audit trail keeps: off, transitions, or all, which adds each sign of life; see onceward audit",
+		oneOf([]string{"off", "transitions", "all"}, levels...))
+	add(cmd, &f.auditRetention, "audit-retention", "2160h", "TIME", "how long the audit trail is kept, 90 days if nothing else is said",
+		atLeast(time.Minute))
 }
 
 // addPolicy adds what says how keys are kept.
@@ -165,7 +180,7 @@ func (f *proxyFlags) check() error {
 	if missing != nil {
 		return errors.Join(missing...)
 	}
-	if _, err := storeDir(f.store); err != nil {
+	if _, err := parseLocation(f.store); err != nil {
 		return err
 	}
 	switch lease := f.policy.Lease; {

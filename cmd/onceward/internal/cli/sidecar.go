@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"time"
@@ -12,12 +13,12 @@ import (
 	"github.com/onceward/onceward/cmd/onceward/internal/access"
 	"github.com/onceward/onceward/cmd/onceward/internal/metrics"
 	"github.com/onceward/onceward/cmd/onceward/internal/proxy"
-	"github.com/onceward/onceward/diskstore"
 	"github.com/onceward/onceward/oncehttp"
 )
 
 // run takes the ports, then the store, and serves: whoever starts it a second time by mistake changes nothing.
 func (f *proxyFlags) run(cmd *cobra.Command) error {
+	f.store = storeText(cmd, f.store)
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -37,6 +38,7 @@ func (f *proxyFlags) run(cmd *cobra.Command) error {
 		defer s.admin.Close()
 	}
 	s.log = slog.New(f.handler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: f.level}))
+	log.SetOutput(proxy.Unquoted(s.log)) // where net/http writes what it was not told to write elsewhere
 	return failed(s.run(cmd))
 }
 
@@ -54,12 +56,16 @@ func (s *sidecar) run(cmd *cobra.Command) (err error) {
 	if err := s.open(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.guarded.close()) }()
+	defer func() {
+		if err = errors.Join(err, s.guarded.close()); err == nil {
+			s.log.Info("stopped") // a log without this line is that of a process that was killed
+		}
+	}()
 	s.log.Info("scope: "+s.scope.Note, "scope", s.scope.Name)
 	set := func(name string) slog.Attr { return slog.String(name, cmd.Flag(name).Value.String()) }
 	s.log.LogAttrs(cmd.Context(), slog.LevelInfo, "in front of "+s.to.String(),
-		set("methods"), set("key"), set("on-crash"), set("retention"), slog.String("store", s.guarded.store.name))
-	if s.guarded.store.dir == "" {
+		set("methods"), set("key"), set("on-crash"), set("retention"), slog.String("store", s.guarded.store.shown))
+	if s.guarded.store.dir+s.guarded.store.url == "" {
 		s.log.Warn("keys are kept in memory: after a restart, every retry is a new request")
 	}
 	if s.metrics != nil {
@@ -81,7 +87,10 @@ func (s *sidecar) open() (err error) {
 		s.metrics = metrics.New()
 		hooks = append(hooks, s.metrics.Trace)
 	}
-	store, err := openStore(s.store, &diskstore.Options{FreeSpaceFloor: s.minFree, Logger: s.log})
+	store, err := openStore(s.store, &storeOptions{
+		minFree: s.minFree, allowEviction: s.allowEviction, bestEffort: s.bestEffort,
+		audit: s.audit, auditFor: s.auditRetention, patience: 5 * time.Second, log: s.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -114,6 +123,15 @@ func (s *sidecar) door() (*door, error) {
 	return &door{
 		handler:  proxy.CutOffIdle(access.Log(once(passOn), s.log), s.clientIdle),
 		listener: s.listener, log: s.log,
-		guarded: policy.MaxExecution, unguarded: s.drain, cut: passOn.EndUnguarded,
+		guarded: s.longest(&policy), unguarded: s.drain, cut: passOn.EndUnguarded,
 	}, nil
 }
+
+// longest is how long a guarded request may go on that was let in a moment ago: its body has to arrive, it may wait for
+// another one, then it runs, and its client has to take the answer.
+func (s *sidecar) longest(policy *onceward.Policy) time.Duration {
+	return max(s.drain, s.bodyTimeout+max(policy.Wait, longestWait)+policy.MaxExecution+s.clientIdle)
+}
+
+// longestWait is what a client may ask for, as oncehttp has it.
+const longestWait = 30 * time.Second

@@ -55,7 +55,11 @@ func recordFields(out io.Writer, r *control.Record) {
 	addText("key", r.KeyHint)
 	addText("key tag", r.KeyTag)
 	addText("scope tag", r.ScopeTag)
-	add("attempt", "%d of at most %d", r.Attempt, r.MaxAttempts)
+	if r.OnCrash == "rerun" && r.State != "done" {
+		add("attempt", "%d of at most %d", r.Attempt, r.MaxAttempts)
+	} else {
+		add("attempt", "%d", r.Attempt)
+	}
 	add("fence", "%d", r.Fence)
 	add("on crash", "%s", r.OnCrash)
 	if r.State == "done" {

@@ -69,6 +69,15 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return ask[Stats](ctx, c, scan, http.MethodGet, "/stats", nil)
 }
 
+// Audit is as [Desk.Audit].
+func (c *Client) Audit(ctx context.Context, q AuditQuery) (Trail, error) {
+	form := url.Values{"id": {q.ID}, "operation": {q.Operation}, "tag": {q.KeyTag}, "limit": {strconv.Itoa(q.Limit)}}
+	if !q.Since.IsZero() {
+		form.Set("since", q.Since.Format(time.RFC3339Nano))
+	}
+	return ask[Trail](ctx, c, scan, http.MethodGet, "/audit?"+form.Encode(), nil)
+}
+
 // Backup is as [Desk.Backup]. The target is a path of the process.
 func (c *Client) Backup(ctx context.Context, target string) error {
 	_, err := ask[struct{}](ctx, c, copying, http.MethodPost, "/backup", target)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/driver"
@@ -46,10 +47,11 @@ type Query struct {
 	Limit     int    // at most [MaxLimit]. Defaults to 100.
 }
 
-// Page is the answer to a query, in the order of the store.
+// Page is the answer to a query: the oldest first, or in the order of the store if more than [MaxLimit] were found.
 type Page struct {
 	Records []Record `json:"records"` // never nil
-	More    bool     `json:"more"`    // there are more than the limit
+	// Found is how many there are, of which the limit may have left some out. Nobody counts further than MaxLimit + 1.
+	Found int `json:"found"`
 }
 
 // MaxLimit is the largest limit of a query.
@@ -79,12 +81,15 @@ func (d *Desk) List(ctx context.Context, q Query) (Page, error) {
 		if err != nil {
 			return Page{}, err
 		}
-		if len(page.Records) == limit {
-			page.More = true
+		if page.Found++; page.Found > MaxLimit {
 			break
 		}
 		page.Records = append(page.Records, recordOf(record))
 	}
+	if page.Found <= MaxLimit {
+		slices.SortStableFunc(page.Records, func(a, b Record) int { return cmp.Compare(b.Age, a.Age) })
+	}
+	page.Records = page.Records[:min(limit, len(page.Records))]
 	return page, nil
 }
 
@@ -156,8 +161,7 @@ func (d *Desk) search(ctx context.Context, prefix string) (found driver.ID, err 
 			return driver.ID{}, err
 		case !begins(record.ID, prefix), record.ID == found: // a list may show a record twice
 		case found != driver.ID{}:
-			return driver.ID{}, &Error{Ambiguous, fmt.Sprintf("%s is the beginning of more than one id, such as %s and %s: give "+
-				"more digits", prefix, found, record.ID)}
+			return driver.ID{}, ambiguous(prefix, found, record.ID)
 		default:
 			found = record.ID
 		}
@@ -166,6 +170,10 @@ func (d *Desk) search(ctx context.Context, prefix string) (found driver.ID, err 
 		return driver.ID{}, notFound(prefix)
 	}
 	return found, nil
+}
+
+func ambiguous(prefix string, one, other driver.ID) error {
+	return &Error{Ambiguous, fmt.Sprintf("%s is the beginning of more than one id, such as %s and %s: give more digits", prefix, one, other)}
 }
 
 func notFound(id string) error {

@@ -78,11 +78,11 @@ func TestListReadsPages(t *testing.T) {
 			page, err := w.desk.List(t.Context(), Query{Limit: limit})
 			check.NoError(t, err, "List")
 			check.Equal(t, len(page.Records), want, "how many of %d", limit)
-			check.True(t, page.More, "that there are more than %d is not said", limit)
+			check.Equal(t, page.Found, all, "how many there are, of which %d are listed", want)
 		}
 		page, err := w.desk.List(t.Context(), Query{Limit: all})
 		check.NoError(t, err, "List")
-		check.True(t, len(page.Records) == all && !page.More, "%d records, more: %v", len(page.Records), page.More)
+		check.True(t, len(page.Records) == all && page.Found == all, "%d records of %d", len(page.Records), page.Found)
 		s, err := w.desk.Stats(t.Context())
 		check.NoError(t, err, "Stats")
 		check.Equal(t, s, Stats{Running: all}, "stats")

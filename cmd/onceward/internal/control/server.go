@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -101,6 +102,7 @@ func routes(serving context.Context, desk *Desk) http.Handler {
 	handle("GET "+prefix+"/keys/{id}", scan, func(ctx context.Context, r *http.Request) (any, error) {
 		return desk.Get(ctx, r.PathValue("id"))
 	})
+	handle("GET "+prefix+"/audit", scan, func(ctx context.Context, r *http.Request) (any, error) { return audit(ctx, desk, r) })
 	handle("POST "+prefix+"/resolve", quick, func(ctx context.Context, r *http.Request) (any, error) {
 		resolution, err := decode[Resolution](r)
 		if err != nil {
@@ -146,11 +148,37 @@ func (b *body) Read(p []byte) (int, error) {
 
 func parseQuery(r *http.Request) (Query, error) {
 	form := r.URL.Query()
+	limit, err := parseLimit(form)
+	return Query{State: form.Get("state"), Operation: form.Get("operation"), KeyTag: form.Get("tag"), Limit: limit}, err
+}
+
+func audit(ctx context.Context, desk *Desk, r *http.Request) (any, error) {
+	q, err := parseAuditQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	return desk.Audit(ctx, q)
+}
+
+func parseAuditQuery(r *http.Request) (AuditQuery, error) {
+	form := r.URL.Query()
+	q := AuditQuery{ID: form.Get("id"), Operation: form.Get("operation"), KeyTag: form.Get("tag")}
+	var err error
+	if since := form.Get("since"); since != "" {
+		if q.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
+			return q, &Error{Wrong, fmt.Sprintf("the time %q is none as in RFC 3339", since)}
+		}
+	}
+	q.Limit, err = parseLimit(form)
+	return q, err
+}
+
+func parseLimit(form url.Values) (int, error) {
 	limit, err := strconv.Atoi(form.Get("limit"))
 	if err != nil {
-		return Query{}, &Error{Wrong, fmt.Sprintf("the limit %q is no number", form.Get("limit"))}
+		return 0, &Error{Wrong, fmt.Sprintf("the limit %q is no number", form.Get("limit"))}
 	}
-	return Query{State: form.Get("state"), Operation: form.Get("operation"), KeyTag: form.Get("tag"), Limit: limit}, nil
+	return limit, nil
 }
 
 func decode[T any](r *http.Request) (T, error) {

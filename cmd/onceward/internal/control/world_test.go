@@ -20,6 +20,7 @@ type desk interface {
 	Resolve(ctx context.Context, r Resolution) (Record, error)
 	Sweep(ctx context.Context) (int, error)
 	Stats(ctx context.Context) (Stats, error)
+	Audit(ctx context.Context, q AuditQuery) (Trail, error)
 	Backup(ctx context.Context, target string) error
 	Watch(ctx context.Context, tell func(Event) error) error
 }

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/onceward/onceward/internal/check"
+)
+
+func TestTheStoreMayBeNamedByTheEnvironment(t *testing.T) {
+	t.Setenv(storeVariable, data(t))
+	code, out, errs := operate(t, "stats", "--json")
+	check.Equal(t, code, 0, "exit code, which says %s", errs)
+	holds(t, out, `"running": 0`)
+	code, _, errs = operate(t, "stats", "--store", t.TempDir())
+	check.Equal(t, code, 1, "exit code of a command whose flag names another one")
+	holds(t, errs, "there is no data in")
+	code, _, errs = operate(t, "backup", t.TempDir(), filepath.Join(t.TempDir(), "copy"))
+	check.Equal(t, code, 1, "exit code of a backup of another directory")
+	holds(t, errs, "there is no data in")
+}
+
+func TestPasswordsAreNotShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"redis://a:6379/0":     "redis://a:6379/0",
+		"redis://u:secret@a/0": "redis://u:…@a/0",
+		"redis://:secret@a":    "redis://:…@a",
+		"redis://secret@a":     "redis://:…@a",
+		"redis+sentinel://a/m?sentinel_password=sec@ret":    "redis+sentinel://:…@ret",
+		"redis://u:se/cret@a":                               "redis://u:…@a",
+		"redis://u:se@cret@a/0":                             "redis://u:…@a/0",
+		"redis://u:se?cret@a/0":                             "redis://u:…@a/0",
+		"redis+sentinel://u:secret@a:1,b:2/m":               "redis+sentinel://u:…@a:1,b:2/m",
+		"redis+sentinel://u:s@a/m?sentinel_password=secret": "redis+sentinel://u:…@a/m",
+		"redis+sentinel://a/m?sentinel_password=secret":     "redis+sentinel://a/m",
+	} {
+		check.Equal(t, withoutPassword(text), want, "what is shown of a URL")
+		at, err := parseLocation(text)
+		check.NoError(t, err, "%s", want)
+		check.Equal(t, at, location{url: text, shown: want}, "the location")
+	}
+}
