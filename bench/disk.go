@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,11 +55,14 @@ func byCallers(callers int, open func() (world, error)) func(time.Duration, stri
 		if err != nil {
 			return s, err
 		}
+		redisBefore, failed := w.redis.used()
 		before := used()
 		s.ops, s.elapsed, err = during(length, callers, &next, w.do)
 		after := used()
-		s.cpu, s.allocs = after.CPU-before.CPU, after.Allocs-before.Allocs
-		return s, errors.Join(err, stop())
+		redisAfter, failedAfter := w.redis.used()
+		s.redis = redisAfter.Redis - redisBefore.Redis
+		s.cpu, s.allocs = after.CPU-before.CPU+s.redis, after.Allocs-before.Allocs
+		return s, errors.Join(err, failed, failedAfter, stop())
 	}
 }
 
@@ -75,7 +79,7 @@ func during(length time.Duration, callers int, next *atomic.Int64, do func(n int
 		})
 	}
 	wg.Wait()
-	return int(next.Load() - first), time.Since(begun), errors.Join(errs...)
+	return int(next.Load() - first), time.Since(begun), cmp.Or(errs...) // the others say the same
 }
 
 func diskWorld(scratch string, replay bool) func() (world, error) {

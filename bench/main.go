@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -53,26 +54,22 @@ func run(c config, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
+	chosen := slices.DeleteFunc(tables(scratch, c.million), func(t *table) bool { return !t.keep(c.only) })
+	if len(chosen) == 0 {
+		return fmt.Errorf("-only %s: no table and no row has that in its name", c.only)
+	}
+	for _, t := range chosen {
+		if err := t.want(scratch); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
 	fmt.Fprintf(out, "%s\n%s\n", machine(scratch), conditions(c))
-	measured := false
-	for _, t := range tables(scratch, c.million) {
-		if !t.keep(c.only) {
-			continue
-		}
-		measured = true
-		if t.durable {
-			if err := wantDisk(scratch); err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
-			}
-		}
+	for _, t := range chosen {
 		header, lines, err := t.measure(c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 		fmt.Fprintf(out, "\n%s\n\n%s", heading(t, c.markdown), format(header, lines, c.markdown))
-	}
-	if !measured {
-		return fmt.Errorf("-only %s: no table and no row has that in its name", c.only)
 	}
 	return nil
 }
@@ -80,11 +77,25 @@ func run(c config, out io.Writer) error {
 func tables(scratch string, million bool) []*table {
 	all := []*table{
 		storeTable(1), storeTable(2), engineTable(), httpTable(), memoryTable(), diskTable(scratch), proxyTable(scratch),
+		redisTable(scratch), syncedRedisTable(scratch), redisRecordTable(scratch), redisHTTPTable(scratch),
 	}
 	if million {
 		all = append(all, startTable(scratch, 1_000, 1_000_000))
 	}
 	return all
+}
+
+// want reports what is missing here, before anything is measured.
+func (t *table) want(scratch string) error {
+	if t.durable {
+		if err := wantDisk(scratch); err != nil {
+			return err
+		}
+	}
+	if t.redis {
+		return wantRedis()
+	}
+	return nil
 }
 
 func conditions(c config) string {

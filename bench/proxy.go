@@ -61,11 +61,11 @@ func proxyTable(scratch string) *table {
 	return t
 }
 
-// chain is a proxy and the server that it passes requests on to.
+// chain is a proxy and the server that it passes requests on to, or a server and its Redis.
 type chain struct {
-	served // the proxy
+	served // the one that is asked
 
-	upstream *process
+	upstream served
 }
 
 // behind starts the cheapest server, and a proxy in front of it.
@@ -83,7 +83,7 @@ func behind(proxy func(to, profile string) (served, error)) starter {
 	}
 }
 
-// used adds up CPU, and tells the allocations of the proxy only.
+// used adds up CPU, and tells the allocations of the first only.
 func (c *chain) used() (usage, error) {
 	u, err := c.served.used()
 	if err != nil {
@@ -93,7 +93,8 @@ func (c *chain) used() (usage, error) {
 	if u.CPU != 0 {
 		u.CPU += behind.CPU
 	}
-	u.Runs = behind.Runs
+	u.Redis = behind.Redis
+	u.Runs += behind.Runs // one of them has the handler
 	return u, err
 }
 

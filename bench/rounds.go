@@ -14,6 +14,7 @@ import (
 type table struct {
 	name, title string
 	durable     bool // it is about a disk, so there has to be one
+	redis       bool // so is this about Redis, whose CPU has a column
 	rows        []row
 	custom      func() (header []string, lines [][]string, err error) // in place of rows
 }
@@ -22,6 +23,7 @@ type table struct {
 type row struct {
 	name    string
 	against string // the row that is 1; empty for one that is
+	ceiling string // the row that does the least anybody could do; empty where nobody asks
 	targets []target
 	// sample works for about that long, and writes a CPU profile of it unless the file is "".
 	sample func(length time.Duration, profile string) (sample, error)
@@ -32,6 +34,7 @@ type sample struct {
 	ops     int
 	elapsed time.Duration
 	cpu     time.Duration // of all processes that took part; 0 if one of them is not known
+	redis   time.Duration // of cpu, what Redis took
 	allocs  uint64        // of the process that does the work, not of the one that asks for it; 0 if not known
 }
 
@@ -40,7 +43,8 @@ func (s *sample) perOp() float64 { return float64(s.elapsed) / float64(s.ops) }
 // figures are the medians over all rounds that count.
 type figures struct {
 	ratio, least, most float64 // of the speed, the row that is 1 against this
-	ns, cpu            float64 // per operation
+	ofCeiling          float64 // of the speed, the row that does the least against this
+	ns, cpu, redis     float64 // per operation
 	allocs, extra      float64 // per operation; extra is beyond the row that is 1
 	bytes, goroutines  float64 // held by each
 }
@@ -54,7 +58,7 @@ func (t *table) keep(only string) bool {
 	kept := map[string]bool{}
 	for _, r := range t.rows {
 		if strings.Contains(r.name, only) {
-			kept[r.name], kept[r.against] = true, true
+			kept[r.name], kept[r.against], kept[r.ceiling] = true, true, true
 		}
 	}
 	t.rows = slices.DeleteFunc(t.rows, func(r row) bool { return !kept[r.name] })
@@ -70,16 +74,23 @@ func (t *table) measure(c config) (header []string, lines [][]string, err error)
 		return nil, nil, err
 	}
 	header = []string{"row", "speed", "[min..max]", "ns/op", "CPU ns/op", "allocs/op", "target"}
+	if t.redis {
+		header = slices.Insert(header, 5, "of it Redis")
+	}
 	for i, r := range t.rows {
 		f := t.figures(i, rounds)
 		speed, spread := "1", ""
 		if r.against != "" {
 			speed, spread = fmt.Sprintf("%.2f", f.ratio), fmt.Sprintf("[%.2f..%.2f]", f.least, f.most)
 		}
-		lines = append(lines, []string{
+		line := []string{
 			r.name, speed, spread, fmt.Sprintf("%.0f", f.ns), ifKnown("%.0f", f.cpu), ifKnown("%.1f", f.allocs),
 			judge(r.targets, f),
-		})
+		}
+		if t.redis {
+			line = slices.Insert(line, 5, fmt.Sprintf("%.0f", f.redis))
+		}
+		lines = append(lines, line)
 	}
 	return header, lines, nil
 }
@@ -120,11 +131,11 @@ func (t *table) sampleAll(c config) ([][]sample, error) {
 var fileName = strings.NewReplacer(" ", "-", ",", "", "/", "-")
 
 func (t *table) figures(at int, rounds [][]sample) figures {
-	reference := at
-	if against := t.rows[at].against; against != "" {
-		reference = slices.IndexFunc(t.rows, func(r row) bool { return r.name == against })
-	}
-	over := func(of func(mine, ref sample) float64) []float64 {
+	over := func(other string, of func(mine, ref sample) float64) []float64 {
+		reference := at
+		if other != "" {
+			reference = slices.IndexFunc(t.rows, func(r row) bool { return r.name == other })
+		}
 		values := make([]float64, len(rounds))
 		for i, round := range rounds {
 			values[i] = of(round[at], round[reference])
@@ -133,16 +144,20 @@ func (t *table) figures(at int, rounds [][]sample) figures {
 		return values
 	}
 	perOp := func(of func(sample) float64) float64 {
-		return median(over(func(mine, _ sample) float64 { return of(mine) / float64(mine.ops) }))
+		return median(over("", func(mine, _ sample) float64 { return of(mine) / float64(mine.ops) }))
 	}
-	ratios := over(func(mine, ref sample) float64 { return ref.perOp() / mine.perOp() })
+	faster := func(mine, ref sample) float64 { return ref.perOp() / mine.perOp() }
+	ratios := over(t.rows[at].against, faster)
 	allocs := func(s sample) float64 { return float64(s.allocs) / float64(s.ops) }
 	return figures{
 		ratio: median(ratios), least: ratios[0], most: ratios[len(ratios)-1],
+		ofCeiling: median(over(t.rows[at].ceiling, faster)),
+
 		ns:     perOp(func(s sample) float64 { return float64(s.elapsed) }),
 		cpu:    perOp(func(s sample) float64 { return float64(s.cpu) }),
+		redis:  perOp(func(s sample) float64 { return float64(s.redis) }),
 		allocs: perOp(func(s sample) float64 { return float64(s.allocs) }),
-		extra:  median(over(func(mine, ref sample) float64 { return allocs(mine) - allocs(ref) })),
+		extra:  median(over(t.rows[at].against, func(mine, ref sample) float64 { return allocs(mine) - allocs(ref) })),
 	}
 }
 
@@ -158,6 +173,10 @@ type target struct {
 
 func speed(atLeast float64) target {
 	return target{what: "", of: func(f figures) float64 { return f.ratio }, atLeast: atLeast}
+}
+
+func ofCeiling(atLeast float64) target {
+	return target{what: " of the ceiling", of: func(f figures) float64 { return f.ofCeiling }, atLeast: atLeast}
 }
 
 func nanoseconds(atMost float64) target {
@@ -179,7 +198,11 @@ func goroutines(atMost float64) target {
 	return target{what: " goroutines", of: func(f figures) float64 { return f.goroutines }, atMost: atMost}
 }
 
-var kibibyte = target{what: " B", of: func(f figures) float64 { return f.bytes }, atMost: 1 << 10}
+func size(atMost float64) target {
+	return target{what: " B", of: func(f figures) float64 { return f.bytes }, atMost: atMost}
+}
+
+var kibibyte = size(1 << 10)
 
 func (t target) verdict(f figures) string {
 	value, sign, bound := t.of(f), "≥", t.atLeast

@@ -15,29 +15,47 @@ func scripted(name, against string, order *[]string, times ...time.Duration) row
 		*order = append(*order, name)
 		elapsed := 10 * times[round]
 		round++
-		return sample{ops: 10, elapsed: elapsed, cpu: 2 * elapsed, allocs: uint64(10 * round)}, nil
+		return sample{ops: 10, elapsed: elapsed, cpu: 2 * elapsed, redis: elapsed / 2, allocs: uint64(10 * round)}, nil
 	}}
 }
 
 func TestRounds(t *testing.T) {
 	var order []string
 	slow := scripted("slow", "bare", &order, 1, 200, 800, 100)
-	slow.targets = []target{speed(0.5), nanoseconds(150), extraAllocations(1)}
-	table := table{name: "x", rows: []row{scripted("bare", "", &order, 900, 100, 200, 100), slow}}
+	slow.ceiling = "least"
+	slow.targets = []target{speed(0.5), ofCeiling(0.25), nanoseconds(150), extraAllocations(1)}
+	table := table{name: "x", rows: []row{
+		scripted("bare", "", &order, 900, 100, 200, 100), slow, scripted("least", "bare", &order, 1, 50, 100, 50),
+	}}
 	rounds, err := table.sampleAll(config{rounds: 3})
 	check.NoError(t, err, "three rounds")
-	check.Equal(t, strings.Join(order, ","), "bare,slow,slow,bare,bare,slow,slow,bare", "the order in which rows are measured")
+	check.Equal(t, strings.Join(order, ","), "bare,slow,least,slow,least,bare,least,bare,slow,bare,slow,least",
+		"the order in which rows are measured")
 	check.Equal(t, len(rounds), 3, "rounds that count")
 
 	f := table.figures(1, rounds)
-	check.Equal(t, f, figures{ratio: 0.5, least: 0.25, most: 1, ns: 200, cpu: 400, allocs: 3}, "the figures of the slow row")
-	check.Equal(t, judge(slow.targets, f), "≥ 0.5: met; ≤ 150 ns: MISSED, 200.00; ≤ 1 extra allocs: met", "its verdicts")
+	want := figures{ratio: 0.5, least: 0.25, most: 1, ofCeiling: 0.25, ns: 200, cpu: 400, redis: 100, allocs: 3}
+	check.Equal(t, f, want, "the figures of the slow row")
+	check.Equal(t, judge(slow.targets, f),
+		"≥ 0.5: met; ≥ 0.25 of the ceiling: met; ≤ 150 ns: MISSED, 200.00; ≤ 1 extra allocs: met", "its verdicts")
 }
 
 func TestNothingDoneIsAnError(t *testing.T) {
 	idle := row{name: "idle", sample: func(time.Duration, string) (sample, error) { return sample{}, nil }}
 	_, err := (&table{rows: []row{idle}}).sampleAll(config{rounds: 1})
 	check.True(t, err != nil, "a row that did nothing was counted")
+}
+
+func TestRedisHasAColumn(t *testing.T) {
+	var order []string
+	for redis, column := range map[bool]string{true: "of it Redis", false: "allocs/op"} {
+		table := table{redis: redis, rows: []row{scripted("bare", "", &order, 1, 2)}}
+		header, lines, err := table.measure(config{rounds: 1})
+		check.NoError(t, err, "a round")
+		check.Equal(t, header[5], column, "the column after the CPU")
+		check.Equal(t, len(lines[0]), len(header), "cells of %v", lines[0])
+		check.Equal(t, lines[0][5], map[bool]string{true: "1", false: "2.0"}[redis], "the cell after the CPU")
+	}
 }
 
 func TestOnly(t *testing.T) {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	batch = stored
+	stored, batch = 500, 5_000
 	// Otherwise the race detector lets each child sleep for a second at its end.
 	if err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0"); err != nil {
 		panic(err)
@@ -32,6 +32,7 @@ func TestEveryRowWorks(t *testing.T) {
 	scratch := t.TempDir()
 	for _, table := range []*table{
 		storeTable(1), storeTable(2), engineTable(), httpTable(), diskTable(scratch), proxyTable(scratch),
+		redisTable(scratch), syncedRedisTable(scratch), redisHTTPTable(scratch),
 	} {
 		_, lines, err := table.measure(config{rounds: 1, length: time.Millisecond})
 		check.NoError(t, err, "%s", table.name)
@@ -39,7 +40,7 @@ func TestEveryRowWorks(t *testing.T) {
 	}
 	left, err := filepath.Glob(filepath.Join(scratch, "*-*"))
 	check.NoError(t, err, "what is left")
-	check.Equal(t, len(left), 0, "stores and logs that are left: %v", left)
+	check.Equal(t, len(left), 0, "stores, logs and servers that are left: %v", left)
 }
 
 func TestStartIsMeasured(t *testing.T) {

@@ -24,11 +24,13 @@ import (
 	"github.com/onceward/onceward/oncehttp"
 )
 
-// servers are what requests are sent to; to is the server that a proxy passes them on to.
+// servers are what requests are sent to; to is the server that a proxy passes them on to, or the Redis that one uses.
 var servers = map[string]func(l net.Listener, to string) error{
 	"net/http":          func(l net.Listener, _ string) error { return serveHTTP(l, http.HandlerFunc(pay)) },
 	"net/http, hashing": func(l net.Listener, _ string) error { return serveHTTP(l, hashing(http.HandlerFunc(pay))) },
 	"oncehttp":          func(l net.Listener, _ string) error { return serveOncehttp(l) },
+	"naive on Redis":    serveNaive,
+	"oncehttp on Redis": serveOncehttpOnRedis,
 	"fiber":             func(l net.Listener, _ string) error { return serveFiber(l) },
 	"fiber idempotency": func(l net.Listener, _ string) error {
 		return serveFiber(l, idempotency.New(idempotency.Config{KeyHeader: "Idempotency-Key"}))

@@ -12,8 +12,8 @@ import (
 	"github.com/onceward/onceward/memstore"
 )
 
-// stored is how many outcomes there are to replay; it is at most batch.
-const stored = 5_000
+// stored is how many outcomes there are to replay; it is at most batch. Tests have fewer.
+var stored = 5_000
 
 // ids are made before anything is timed.
 var ids = sync.OnceValue(func() []driver.ID {
