@@ -145,3 +145,22 @@ func TestWorkOutlivesTheServerOfTheStore(t *testing.T) {
 		p.stop(t)
 	})
 }
+
+func TestTrailOnASharedStore(t *testing.T) {
+	eachServer(t, func(t *testing.T, store *testsvc.Server) {
+		s := newShop(t, nil, nil)
+		p := s.guard(t, store.URL, "--audit", "transitions")
+		_, err := send(t.Context(), p.base, "/orders", "k")
+		check.NoError(t, err, "an order")
+		id := strings.TrimSpace(onceward(t, "", "keys", "list", "--store", store.URL, "--quiet"))
+		onceward(t, "", "keys", "resolve", id, "--store", store.URL, "--release", "--force", "--reason", "it was a test")
+		trail := onceward(t, "", "audit", id, "--store", store.URL, "--json")
+		at := 0
+		for _, step := range []string{`"acquired"`, `"completed"`, `"forced"`, `"it was a test"`} {
+			next := strings.Index(trail[at:], step)
+			check.True(t, next >= 0, "no %s, or not in this order, in %s", step, trail)
+			at += next
+		}
+		p.stop(t)
+	})
+}
