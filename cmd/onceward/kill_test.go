@@ -135,7 +135,7 @@ type counter struct {
 	mu    sync.Mutex
 	calls map[string]int
 	last  map[string]call // of each key
-	early int             // calls that came sooner than a lease after the one before
+	early int             // calls that came much sooner than a lease after the one before
 	stale int             // calls without a higher fence than the one before
 }
 
@@ -148,7 +148,9 @@ type call struct {
 func (c *counter) note(key string, now call) {
 	before, again := c.last[key]
 	c.last[key] = now
-	if again && now.at.Sub(before.at) < lease {
+	// The lease begins when the key is granted, and the first call may have been long on its way. Without the lease the next
+	// one would come as soon as the sidecar is there again, after a few tens of milliseconds.
+	if again && now.at.Sub(before.at) < lease/2 {
 		c.early++
 	}
 	if again && now.fence <= before.fence {
@@ -320,6 +322,6 @@ func TestKilledSidecarsRunAgainUnderRerun(t *testing.T) {
 func rerunKeptItsPromise(t *testing.T, w *world, got figures) {
 	t.Helper()
 	check.Equal(t, [5]int{got.lost, got.differing, got.unknown, w.service.early, w.service.stale}, [5]int{},
-		"lost, differing, unknown, sooner than a lease, without a higher fence")
+		"lost, differing, unknown, much sooner than a lease, without a higher fence")
 	check.True(t, got.twice > got.kills/4 && got.acknowledged > 10*got.kills, "too little happened for this to mean anything: %+v", got)
 }
