@@ -176,18 +176,11 @@ func (s *Store) scan(ctx context.Context, q *driver.Query, from driver.ID) (page
 			s.log.Error("diskstore: not listed", "dir", s.dir.path, "err", brief(err))
 			continue
 		}
-		if v := e.view(id, now); selected(&v, q) {
+		if v := e.view(id, now); q.Matches(&v) {
 			page = append(page, v)
 		}
 	}
 	return page, iter.Error()
-}
-
-func selected(v *driver.Record, q *driver.Query) bool {
-	return v.Phase != driver.PhaseAbsent &&
-		(q.State == "" || q.State == v.State()) &&
-		(q.KeyTag == nil || *q.KeyTag == v.Labels.KeyTag) &&
-		(q.Operation == "" || q.Operation == v.Labels.Operation)
 }
 
 // parseCursor returns the id at which a page starts.

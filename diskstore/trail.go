@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -249,7 +248,7 @@ func (r *trailReader) take(key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if (q.KeyTag == nil || *q.KeyTag == e.KeyTag) && (q.Operation == "" || q.Operation == e.Operation) {
+	if q.Matches(&e) {
 		r.page = append(r.page, e)
 	}
 	return nil
@@ -278,31 +277,4 @@ func (r *trailReader) scanID(id driver.ID, from, to int64) (err error) {
 		}
 	}
 	return nil
-}
-
-// instant is t by the store's clock, within what that can tell. The zero time is the beginning.
-func instant(t time.Time) int64 {
-	switch {
-	case t.Unix() < 0:
-		return 0
-	case t.Unix() >= math.MaxInt64/int64(time.Second):
-		return math.MaxInt64
-	default:
-		return t.UnixNano()
-	}
-}
-
-func trailCursor(at time.Time) string { return hex.EncodeToString(trailBound(at.UnixNano())[1:]) }
-
-// parseTrailCursor returns the moment at which a page starts. No two entries share one, but across a clock that was set back
-// to the nanosecond.
-func parseTrailCursor(cursor string) (int64, error) {
-	if cursor == "" {
-		return 0, nil
-	}
-	b, err := hex.DecodeString(cursor)
-	if err != nil || len(b) != 8 || b[0] > math.MaxInt8 {
-		return 0, fmt.Errorf("diskstore: %q is not a cursor that History returned", cursor)
-	}
-	return int64(binary.BigEndian.Uint64(b)), nil
 }

@@ -2,8 +2,10 @@ package diskstore
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -110,4 +112,31 @@ func readError(err error) error {
 	default:
 		return fmt.Errorf("%w: diskstore: reading: %w", driver.ErrUnavailable, err)
 	}
+}
+
+// instant is t by the store's clock, within what that can tell. The zero time is the beginning.
+func instant(t time.Time) int64 {
+	switch {
+	case t.Unix() < 0:
+		return 0
+	case t.Unix() >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	default:
+		return t.UnixNano()
+	}
+}
+
+func trailCursor(at time.Time) string { return hex.EncodeToString(trailBound(at.UnixNano())[1:]) }
+
+// parseTrailCursor returns the moment at which a page starts. No two entries share one, but across a clock that was set back
+// to the nanosecond.
+func parseTrailCursor(cursor string) (int64, error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	b, err := hex.DecodeString(cursor)
+	if err != nil || len(b) != 8 || b[0] > math.MaxInt8 {
+		return 0, fmt.Errorf("diskstore: %q is not a cursor that History returned", cursor)
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
 }

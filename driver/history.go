@@ -95,3 +95,10 @@ type HistoryQuery struct {
 	Cursor    string    // where the last page ended
 	Limit     int       // Defaults to 100.
 }
+
+// Matches reports whether e is of what the query asks for, at whatever time. The rest is the store's.
+func (q *HistoryQuery) Matches(e *Entry) bool {
+	return (q.ID == nil || *q.ID == e.ID) &&
+		(q.KeyTag == nil || *q.KeyTag == e.KeyTag) &&
+		(q.Operation == "" || q.Operation == e.Operation)
+}

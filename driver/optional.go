@@ -25,6 +25,14 @@ type Query struct {
 	Limit     int    // Defaults to 100.
 }
 
+// Matches reports whether a list has r: it is there, and is what the query asks for. Cursor and Limit are the store's.
+func (q *Query) Matches(r *Record) bool {
+	return r.Phase != PhaseAbsent &&
+		(q.State == "" || q.State == r.State()) &&
+		(q.KeyTag == nil || *q.KeyTag == r.Labels.KeyTag) &&
+		(q.Operation == "" || q.Operation == r.Labels.Operation)
+}
+
 // Historian is a store with an audit trail: an entry for each step of a key, with the [Note] that came with it, written in
 // the same atomic step as the transition, so that a crash keeps both or neither.
 //

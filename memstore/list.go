@@ -64,10 +64,7 @@ func (s *Store) listShard(sh *shard, page []driver.Record, q *driver.Query, from
 func (r *record) selected(q *driver.Query, now time.Duration) bool {
 	var v driver.Record
 	r.view(&v, now)
-	return v.Phase != driver.PhaseAbsent &&
-		(q.State == "" || q.State == v.State()) &&
-		(q.KeyTag == nil || *q.KeyTag == v.Labels.KeyTag) &&
-		(q.Operation == "" || q.Operation == v.Labels.Operation)
+	return q.Matches(&v)
 }
 
 // parseCursor returns the id at which a page starts.

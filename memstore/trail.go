@@ -131,7 +131,7 @@ func (s *Store) History(ctx context.Context, q driver.HistoryQuery) (page []driv
 		if !q.Until.IsZero() && !e.Time.Before(q.Until) {
 			break
 		}
-		if !told(e, &q) {
+		if !q.Matches(e) {
 			continue
 		}
 		if len(page) == q.Limit {
@@ -140,13 +140,6 @@ func (s *Store) History(ctx context.Context, q driver.HistoryQuery) (page []driv
 		page = append(page, *e)
 	}
 	return page, "", nil
-}
-
-// told reports whether the entry is of what the query asks for, at whatever time.
-func told(e *driver.Entry, q *driver.HistoryQuery) bool {
-	return (q.ID == nil || *q.ID == e.ID) &&
-		(q.KeyTag == nil || *q.KeyTag == e.KeyTag) &&
-		(q.Operation == "" || q.Operation == e.Operation)
 }
 
 // parseHistoryCursor returns the number of the entry at which a page starts.

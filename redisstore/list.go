@@ -44,7 +44,7 @@ func (s *Store) List(ctx context.Context, q driver.Query) (page []driver.Record,
 		}
 		for _, r := range found {
 			switch {
-			case r.Phase == driver.PhaseAbsent || !selected(&r, &q):
+			case !q.Matches(&r):
 			case len(page) < limit:
 				r.Outcome.Bytes = nil
 				page = append(page, r)
@@ -54,12 +54,6 @@ func (s *Store) List(ctx context.Context, q driver.Query) (page []driver.Record,
 		}
 	}
 	return page, at.String(), nil
-}
-
-func selected(r *driver.Record, q *driver.Query) bool {
-	return (q.State == "" || q.State == r.State()) &&
-		(q.KeyTag == nil || *q.KeyTag == r.Labels.KeyTag) &&
-		(q.Operation == "" || q.Operation == r.Labels.Operation)
 }
 
 // more returns the next records and moves on.

@@ -71,7 +71,7 @@ func (s *Store) History(ctx context.Context, q driver.HistoryQuery) (page []driv
 		if err != nil {
 			return nil, "", err
 		}
-		if (q.KeyTag == nil || *q.KeyTag == e.KeyTag) && (q.Operation == "" || q.Operation == e.Operation) {
+		if q.Matches(&e) {
 			page = append(page, e)
 		}
 	}
