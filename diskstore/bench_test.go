@@ -1,13 +1,10 @@
 package diskstore
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,99 +16,6 @@ import (
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 )
-
-// A rawLog is the least that a durable store must do: append, and share an fdatasync among all who wait. It is what the
-// store is measured against.
-type rawLog struct {
-	file *os.File
-
-	mu      sync.Mutex
-	synced  sync.Cond
-	buf     []byte
-	spare   []byte
-	written int64 // bytes that were given to append
-	durable int64
-	syncing bool
-}
-
-func newRawLog(b *testing.B) *rawLog {
-	b.Helper()
-	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
-	check.NoError(b, err, "creating a log")
-	b.Cleanup(func() { file.Close() })
-	l := &rawLog{file: file}
-	l.synced.L = &l.mu
-	return l
-}
-
-// append returns when p is durable. Whoever finds no sync under way makes the next one, for all.
-func (l *rawLog) append(p []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = append(l.buf, p...)
-	l.written += int64(len(p))
-	for mine := l.written; l.durable < mine; {
-		if l.syncing {
-			l.synced.Wait()
-			continue
-		}
-		l.syncing = true
-		batch, upTo := l.buf, l.written
-		l.buf = l.spare[:0]
-		l.mu.Unlock()
-		_, err := l.file.Write(batch)
-		if err == nil {
-			err = dataSync(l.file)
-		}
-		l.mu.Lock()
-		l.spare, l.syncing, l.durable = batch, false, upTo
-		l.synced.Broadcast()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// BenchmarkPair is Acquire and Complete of a new key by many callers, each with a context that can end, beside two appends
-// of as many bytes to the raw log. The two take turns; the ratio is the median of the rounds.
-func BenchmarkPair(b *testing.B) {
-	for _, callers := range []int{1, 16, 128} {
-		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s, err := Open(b.TempDir(), &Options{Logger: quiet})
-			check.NoError(b, err, "opening")
-			b.Cleanup(func() { check.NoError(b, s.Close(), "closing") })
-			log := newRawLog(b)
-			ctx, cancel := context.WithCancel(bg)
-			defer cancel()
-			var n atomic.Uint64
-			answer := make([]byte, 200)
-			entry := make([]byte, 450)
-			pair := func() error {
-				id := driver.ID(sha256.Sum256(binary.BigEndian.AppendUint64(nil, n.Add(1))))
-				if _, err := s.Acquire(ctx, id, claimOf(id)); err != nil {
-					return err
-				}
-				return s.Complete(ctx, id, ownerOf(id), driver.Outcome{Kind: driver.Answer, Bytes: answer})
-			}
-			raw := func() error {
-				if err := log.append(entry[:250]); err != nil {
-					return err
-				}
-				return log.append(entry)
-			}
-			var ratios, pairs []float64
-			for b.Loop() {
-				ours, theirs := rate(b, callers, pair), rate(b, callers, raw)
-				ratios, pairs = append(ratios, ours/theirs), append(pairs, ours)
-			}
-			slices.Sort(ratios)
-			slices.Sort(pairs)
-			b.ReportMetric(ratios[len(ratios)/2], "of-raw-log")
-			b.ReportMetric(pairs[len(pairs)/2], "pairs/s")
-		})
-	}
-}
 
 // BenchmarkAudit is Acquire and Complete of a new key, at the level all with a sign of life between them, in a store with an
 // audit trail and in one without. The two take turns; the ratio is the median of the rounds.
