@@ -205,7 +205,8 @@ func (s *Store) settle(f facts, o *Options) error {
 		return err
 	}
 	if s.audit != driver.AuditOff && f.major < 7 {
-		return fmt.Errorf("redisstore: Options.Audit needs Redis 7 or later, or Valkey: the server is Redis %q", f.info["redis_version"])
+		return fmt.Errorf("redisstore: Options.Audit needs Redis 7 or later, or Valkey: the server is Redis %q: %w",
+			f.info["redis_version"], errors.ErrUnsupported)
 	}
 	s.promise, s.scripts = promise, newScripts(f.major >= 7)
 	s.clustered = f.info["redis_mode"] == "cluster"

@@ -108,20 +108,39 @@ type storeOptions struct {
 	bestEffort    bool
 	audit         driver.AuditLevel
 	auditFor      time.Duration // how long the trail is kept; negative is for ever
+	operator      bool          // who opens it only looks and resolves; what he does is on the trail, whatever the proxies have it keep
 	patience      time.Duration // for a directory that is in use
 	log           *slog.Logger
 }
 
 // openDisk waits for whoever has the directory, such as a command that looks at it, or a proxy that is just ending.
 func (o *storeOptions) openDisk(dir string) (*diskstore.Store, error) {
+	opts := diskstore.Options{FreeSpaceFloor: o.minFree, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log}
+	if o.operator {
+		// For how long is for the proxy to say: a sweep from here must not remove what it would keep.
+		opts.Audit, opts.AuditRetention = driver.AuditTransitions, -1
+	}
 	for until := time.Now().Add(o.patience); ; time.Sleep(50 * time.Millisecond) {
-		store, err := diskstore.Open(dir, &diskstore.Options{
-			FreeSpaceFloor: o.minFree, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log,
-		})
+		store, err := diskstore.Open(dir, &opts)
 		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(until) {
 			return store, err
 		}
 	}
+}
+
+func (o *storeOptions) openRedis(url string) (*redisstore.Store, error) {
+	opts := redisstore.Options{
+		AllowEviction: o.allowEviction, BestEffort: o.bestEffort, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log,
+	}
+	if o.operator {
+		opts.Audit = driver.AuditTransitions
+	}
+	store, err := redisstore.Open(url, &opts)
+	if o.operator && errors.Is(err, errors.ErrUnsupported) { // Redis 6 has no trail
+		opts.Audit = driver.AuditOff
+		return redisstore.Open(url, &opts)
+	}
+	return store, err
 }
 
 // openStore opens the store that --store names; memory: takes what it knows of the options. The error is a failure if the
@@ -140,10 +159,7 @@ func openStore(text string, o *storeOptions) (*opened, error) {
 		}
 	case at.url != "":
 		var redis *redisstore.Store
-		redis, err = redisstore.Open(at.url, &redisstore.Options{
-			AllowEviction: o.allowEviction, BestEffort: o.bestEffort, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log,
-		})
-		if err == nil {
+		if redis, err = o.openRedis(at.url); err == nil {
 			promise := redis.Promise()
 			s.Store, s.server, s.doubts, s.close = redis, promise.Server, promise.Doubts, func() error { redis.Close(); return nil }
 		}

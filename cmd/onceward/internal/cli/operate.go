@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceward/onceward/cmd/onceward/internal/control"
-	"github.com/onceward/onceward/driver"
 )
 
 // desk is what an operator can do with a store, here or in the process that holds it.
@@ -83,11 +82,7 @@ func (o *operator) openFiles(cmd *cobra.Command, dir string, use func(ctx contex
 // open does not mind what the store can promise: nothing is run here.
 func (o *operator) open(cmd *cobra.Command, use func(ctx context.Context, d desk) error) (err error) {
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	// The trail keeps what an operator does here, whatever the proxy has it keep. For how long is for the proxy to say: a sweep
-	// from here must not remove what it would keep.
-	store, err := openStore(o.store, &storeOptions{
-		allowEviction: true, bestEffort: true, audit: driver.AuditTransitions, auditFor: -1, log: log,
-	})
+	store, err := openStore(o.store, &storeOptions{allowEviction: true, bestEffort: true, operator: true, log: log})
 	if err != nil {
 		return err
 	}
