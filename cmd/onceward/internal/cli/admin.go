@@ -8,7 +8,6 @@ import (
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/cmd/onceward/internal/metrics"
-	"github.com/onceward/onceward/driver"
 )
 
 // serveAdmin serves those who watch the process until stop is called.
@@ -45,10 +44,12 @@ func (s *sidecar) ready(ctx context.Context) func(context.Context) error {
 	}
 }
 
+// countRecords shows what onceward stats would.
 func (s *sidecar) countRecords(ctx context.Context) {
-	lister, ok := driver.As[driver.Lister](s.guarded.store)
-	if !ok {
-		return
-	}
-	s.metrics.WatchRecords(ctx, 0, func(ctx context.Context) (metrics.Counts, error) { return metrics.Count(ctx, lister) })
+	s.metrics.WatchRecords(ctx, 0, func(ctx context.Context) (metrics.Counts, error) {
+		now, err := s.guarded.desk.Stats(ctx)
+		return metrics.Counts{
+			Running: now.Running, InDoubt: now.InDoubt, Done: now.Done, OldestDoubt: time.Duration(now.OldestDoubt),
+		}, err
+	})
 }

@@ -47,17 +47,9 @@ func newAudit() *cobra.Command {
 	cmd.Flags().SortFlags = false
 	add(cmd, &a.since, "since", "", "TIME", "only what happened in that time before now", atLeast(time.Millisecond))
 	cmd.Flags().StringVar(&a.operation, "operation", "", "only what happened to keys of this `OPERATION`, such as 'POST /orders'")
-	add(cmd, &a.limit, "limit", "1000", "N", "at most so many entries, the oldest", entryLimit)
+	add(cmd, &a.limit, "limit", "1000", "N", "at most so many entries, the oldest", limit)
 	a.flags(cmd)
 	return cmd
-}
-
-func entryLimit(text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > control.MaxLimit {
-		return 0, fmt.Errorf("want a number from 1 to %d", control.MaxLimit)
-	}
-	return n, nil
 }
 
 // arguments wants a key, or a time.
@@ -106,9 +98,7 @@ func find(ctx context.Context, d desk, q control.AuditQuery, args []string) (con
 	if control.CheckID(args[0]) == nil {
 		q.ID = args[0]
 		trail, err := d.Audit(ctx, q)
-		var e *control.Error
-		absent := errors.As(err, &e) && e.Code == control.NotFound
-		if !absent && (err != nil || len(trail.Entries) > 0) {
+		if !control.IsNotFound(err) && (err != nil || len(trail.Entries) > 0) {
 			return trail, err
 		}
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,8 +92,7 @@ func (f *doctor) run(cmd *cobra.Command) error {
 // look asks for a key that nobody has.
 func look(ctx context.Context, d desk, id driver.ID) error {
 	_, err := d.Get(ctx, id.String())
-	var absent *control.Error
-	if errors.As(err, &absent) && absent.Code == control.NotFound {
+	if control.IsNotFound(err) {
 		return nil
 	}
 	return err
@@ -126,7 +122,7 @@ func (f *doctor) report(cmd *cobra.Command, store, server string, doubts []strin
 	return nil
 }
 
-// asked is how often the store is asked for its time.
+// asked is how often the store is asked, to see how long it takes.
 const asked = 21
 
 // roundTrip asks for a key that nobody has.
@@ -153,14 +149,17 @@ func lookAtClock(ctx context.Context, clock func(context.Context) (time.Time, er
 		return finding{"clock", "not told: " + err.Error(), true}
 	}
 	ahead := theirs.Sub(begun.Add(time.Since(begun) / 2)).Round(time.Millisecond)
-	words := map[int]string{-1: "behind", 0: "as", 1: "ahead of"}[cmp.Compare(ahead, 0)]
-	return finding{"clock", strings.TrimSpace(fmt.Sprintf("%v %s that of this machine, which does not matter", ahead.Abs(), words)), true}
+	words := "ahead of"
+	if ahead < 0 {
+		words = "behind"
+	}
+	return finding{"clock", fmt.Sprintf("%v %s that of this machine, which does not matter", ahead.Abs(), words), true}
 }
 
 func show(out io.Writer, found []finding) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, one := range found {
-		_, _ = fmt.Fprintf(w, "%s\t%s\n", one.Check, one.Finding)
+	rows := make([][]string, len(found))
+	for i, one := range found {
+		rows[i] = []string{one.Check, one.Finding}
 	}
-	_ = w.Flush()
+	table(out, rows)
 }

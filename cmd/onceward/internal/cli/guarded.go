@@ -21,6 +21,7 @@ type hook = func(context.Context, onceward.Trace)
 type guarded struct {
 	store   *opened
 	guard   *onceward.Guard
+	desk    *control.Desk
 	control *control.Server // nil without a data directory
 }
 
@@ -37,11 +38,11 @@ func openGuarded(store *opened, o *onceward.Options, hooks ...hook) (g *guarded,
 	if g.guard, err = onceward.New(store, o); err != nil {
 		return nil, errors.Join(refused(store, err), store.close())
 	}
+	g.desk = control.NewDesk(store, &control.Options{Trace: g.guard.Trace, Events: events})
 	if store.dir == "" {
 		return g, nil
 	}
-	desk := control.NewDesk(store, &control.Options{Trace: g.guard.Trace, Events: events})
-	g.control, err = control.Serve(store.dir, desk, o.Logger)
+	g.control, err = control.Serve(store.dir, g.desk, o.Logger)
 	if err != nil {
 		return nil, errors.Join(failed(err), g.close())
 	}

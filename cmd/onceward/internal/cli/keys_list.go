@@ -82,16 +82,19 @@ func keyArgument(cmd *cobra.Command, args []string) error {
 }
 
 func (l *lister) flags(cmd *cobra.Command) {
-	add(cmd, &l.Limit, "limit", "", "N", "at most so many, the oldest (100 in a table, else 10000)", func(text string) (int, error) {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > control.MaxLimit {
-			return 0, fmt.Errorf("want a number from 1 to %d", control.MaxLimit)
-		}
-		return n, nil
-	})
+	add(cmd, &l.Limit, "limit", "", "N", "at most so many, the oldest (100 in a table, else 10000)", limit)
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "print ids only, whole ones")
 	l.operator.flags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
+}
+
+// limit reads how many may be shown.
+func limit(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > control.MaxLimit {
+		return 0, fmt.Errorf("want a number from 1 to %d", control.MaxLimit)
+	}
+	return n, nil
 }
 
 // none says that there are no such keys.

@@ -117,8 +117,8 @@ func (s *sidecar) door() (*door, error) {
 		TrustForwarded: s.forwarded, ScopeHeader: s.scope.Header, Logger: s.log,
 	})
 	once := oncehttp.New(guard, s.scope.Of, &oncehttp.Options{
-		Methods: s.methods, Keys: s.keys, DerivedRetention: s.derived, KeyMaxAge: s.keyMaxAge, MaxBody: s.maxBody, SpoolTotal: s.maxBodies,
-		BodyTimeout: s.bodyTimeout, MaxOutcome: int(s.maxOutcome),
+		Methods: s.methods, Keys: s.keys, DerivedRetention: s.derived, KeyMaxAge: s.keyMaxAge, MaxWait: longestWait,
+		MaxBody: s.maxBody, SpoolTotal: s.maxBodies, BodyTimeout: s.bodyTimeout, MaxOutcome: int(s.maxOutcome),
 	})
 	return &door{
 		handler:  proxy.CutOffIdle(access.Log(once(passOn), s.log), s.clientIdle),
@@ -133,5 +133,5 @@ func (s *sidecar) longest(policy *onceward.Policy) time.Duration {
 	return max(s.drain, s.bodyTimeout+max(policy.Wait, longestWait)+policy.MaxExecution+s.clientIdle)
 }
 
-// longestWait is what a client may ask for, as oncehttp has it.
+// longestWait is what a client may ask for.
 const longestWait = 30 * time.Second

@@ -104,8 +104,7 @@ func (d *Desk) auditedID(ctx context.Context, text string) (driver.ID, error) {
 		return id, err
 	}
 	id, err = d.search(ctx, text)
-	var e *Error
-	if !errors.As(err, &e) || e.Code != NotFound {
+	if !IsNotFound(err) {
 		return id, err
 	}
 	found := driver.ID{}

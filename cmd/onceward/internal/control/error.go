@@ -44,6 +44,12 @@ func (e *Error) Is(target error) bool {
 	}
 }
 
+// IsNotFound reports whether err says that there is no such key.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == NotFound
+}
+
 func (e *Error) status() int {
 	switch e.Code {
 	case Wrong:

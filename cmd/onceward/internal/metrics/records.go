@@ -6,45 +6,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/onceward/onceward/driver"
 )
 
 // Counts is how many records a store has in each state, and the age of the oldest doubt, 0 if there is none.
 type Counts struct {
 	Running, InDoubt, Done int
 	OldestDoubt            time.Duration
-}
-
-// Count lists all records, page by page. What changes meanwhile may be missed or counted twice.
-func Count(ctx context.Context, store driver.Lister) (Counts, error) {
-	var c Counts
-	q := driver.Query{Limit: 1000}
-	for {
-		page, next, err := store.List(ctx, q)
-		if err != nil {
-			return Counts{}, err
-		}
-		for i := range page {
-			c.add(&page[i])
-		}
-		if next == "" {
-			return c, nil
-		}
-		q.Cursor = next
-	}
-}
-
-func (c *Counts) add(r *driver.Record) {
-	switch r.State() {
-	case "running":
-		c.Running++
-	case "in-doubt":
-		c.InDoubt++
-		c.OldestDoubt = max(c.OldestDoubt, r.Age)
-	case "done":
-		c.Done++
-	}
 }
 
 // WatchRecords calls count at once and then after each pause, until ctx ends, and shows what it returned last. A count

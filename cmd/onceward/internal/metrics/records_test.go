@@ -9,57 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/onceward/onceward"
-	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
-	"github.com/onceward/onceward/memstore"
 )
-
-func TestRecordsAreCountedByState(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(nil)
-		guard, err := onceward.New(store, nil)
-		check.NoError(t, err, "guard")
-		begin := func(value string) *onceward.Attempt {
-			key := onceward.Key{Scope: "s", Operation: "o", Value: value}
-			a, err := guard.Begin(t.Context(), key, nil, onceward.Fingerprint{Algorithm: "x", Sum: "y"})
-			check.NoError(t, err, "Begin")
-			return a
-		}
-		check.NoError(t, begin("doubt").Doubt("timeout"), "Doubt")
-		time.Sleep(10 * time.Second)
-		check.NoError(t, begin("younger").Doubt("timeout"), "Doubt")
-		check.NoError(t, begin("done").Complete(nil), "Complete")
-		running := begin("running")
-		time.Sleep(time.Second)
-
-		lister, ok := driver.As[driver.Lister](store)
-		check.True(t, ok, "the store cannot list")
-		got, err := Count(t.Context(), lister)
-		check.NoError(t, err, "Count")
-		// The guard keeps a done record of its own, with the rules of identity.
-		check.Equal(t, got, Counts{Running: 1, InDoubt: 2, Done: 2, OldestDoubt: 11 * time.Second}, "counts")
-		check.NoError(t, running.Release("the end"), "Release")
-		check.NoError(t, guard.Close(context.Background()), "Close")
-	})
-}
-
-// pages is a lister of three records, one on each page.
-type pages struct{ asked []string }
-
-func (p *pages) List(_ context.Context, q driver.Query) ([]driver.Record, string, error) {
-	p.asked = append(p.asked, q.Cursor)
-	next := map[string]string{"": "2", "2": "3", "3": ""}[q.Cursor]
-	return []driver.Record{{Phase: driver.PhaseDone}}, next, nil
-}
-
-func TestAllPagesAreCounted(t *testing.T) {
-	var p pages
-	got, err := Count(t.Context(), &p)
-	check.NoError(t, err, "Count")
-	check.Equal(t, got, Counts{Done: 3}, "counts")
-	check.Equal(t, p.asked, []string{"", "2", "3"}, "pages")
-}
 
 func TestRecordsAreRefreshedInTheBackground(t *testing.T) {
 	m := New()
