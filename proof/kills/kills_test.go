@@ -1,0 +1,104 @@
+package kills
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/testsvc"
+)
+
+func TestMain(m *testing.M) {
+	Work()
+	os.Exit(m.Run())
+}
+
+// run runs a plan in folders of its own, and says what happened.
+func run(t *testing.T, p plan) counters {
+	t.Helper()
+	p.Seed = seed(t)
+	p.Lease = 500 * time.Millisecond
+	p.Deaths = filepath.Join(t.TempDir(), "deaths")
+	if p.Effects == nil {
+		p.Ledger = filepath.Join(t.TempDir(), "effects")
+		p.Effects = func() (map[string]int, error) { return lines(p.Ledger) }
+	}
+	got, err := p.run(t.Context())
+	t.Logf("seed %d, %s on %s: %+v", p.Seed, p.Mode, t.Name(), got)
+	check.NoError(t, err, "running")
+	return got
+}
+
+// size is how much is done: a little in every test run, all of it in a full torture.
+func size(little, all int) int {
+	if os.Getenv("TORTURE") == "full" {
+		return all
+	}
+	return little
+}
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("KILLS_SEED")
+	if text == "" {
+		return rand.Uint64()
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	check.NoError(t, err, "KILLS_SEED")
+	return n
+}
+
+// lines counts the lines of a file.
+func lines(file string) (map[string]int, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		counts[strings.TrimSuffix(line, "\n")]++
+	}
+	return counts, nil
+}
+
+// keptItsPromise also wants that enough has happened.
+func keptItsPromise(t *testing.T, p plan, got counters) {
+	t.Helper()
+	check.Equal(t, [4]int{got.Lost, got.Differing, got.Unsettled, got.Failed}, [4]int{}, "lost, differing, unsettled, failed")
+	if p.Mode != Rerun {
+		check.Equal(t, got.Twice, 0, "operations that were done twice")
+	}
+	check.True(t, got.Deaths >= p.Kills && got.BetweenEffectAndEnd >= p.Kills/5 && got.Acknowledged > 3*p.Kills &&
+		got.Retries > 2*p.Kills && got.Leaves > p.Kills/5 && got.Unanswered > p.Kills/2,
+		"too little happened for this to mean anything: %+v", got)
+}
+
+func TestDisk(t *testing.T) {
+	for _, mode := range []Mode{Hold, Rerun} {
+		t.Run(string(mode), func(t *testing.T) {
+			p := plan{Kills: size(10, 2000), Workers: 1, Clients: 16, config: config{Mode: mode, Store: filepath.Join(t.TempDir(), "data")}}
+			keptItsPromise(t, p, run(t, p))
+		})
+	}
+}
+
+// A store that dies with its worker breaks every promise, and the run has to see it.
+func TestMemoryShowsWhatIsLookedFor(t *testing.T) {
+	p := plan{Kills: 10, Workers: 1, Clients: 16, config: config{Mode: Hold, Store: "memory:"}}
+	got := run(t, p)
+	check.True(t, got.Twice > 0 && got.Differing > 0, "operations that were done twice, and answers that differ: %+v", got)
+}
+
+func TestRedis(t *testing.T) {
+	for _, mode := range []Mode{Hold, Rerun} {
+		t.Run(string(mode), func(t *testing.T) {
+			p := plan{Kills: size(10, 2000), Workers: 4, Clients: 16, Freeze: true, config: config{Mode: mode, Store: testsvc.Redis(t).URL}}
+			keptItsPromise(t, p, run(t, p))
+		})
+	}
+}
