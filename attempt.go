@@ -72,6 +72,7 @@ func FromContext(ctx context.Context) (*Attempt, bool) {
 func (a *Attempt) start(ctx context.Context, r *driver.Record, sent time.Time) {
 	a.fence, a.number, a.sent = r.Fence, r.Attempt, sent
 	a.policy.OnCrash, a.policy.MaxExecution = r.OnCrash, r.MaxExecution // a take-over keeps those of the first Begin
+	a.policy.Lease = max(a.policy.Lease, r.Lease)                       // a transaction holds its key for as long as it lives
 	a.enter(ctx, sent)
 	a.keepAlive()
 	step := "acquired"

@@ -117,7 +117,7 @@ func run[Out any](a *Attempt, fn func(context.Context) (Out, error)) (out Out, e
 // conclude stores what was encoded and decodes it again, or what is stored in its place.
 func conclude[Out any](a *Attempt, stored []byte) (Out, error) {
 	err := a.Complete(stored)
-	if err == nil || errors.Is(err, ErrUnavailable) {
+	if err == nil || pending(err) {
 		return decode[Out](stored, false)
 	}
 	return overtaken[Out](a, err, err)
@@ -150,7 +150,7 @@ func overtaken[Out any](a *Attempt, ended, err error) (none Out, _ error) {
 
 func (a *Attempt) notEncoded(cause error) error {
 	cause = fmt.Errorf("the result cannot be encoded: %w", cause)
-	if err := a.Tombstone([]byte(cause.Error())); err != nil && !errors.Is(err, ErrUnavailable) {
+	if err := a.Tombstone([]byte(cause.Error())); err != nil && !pending(err) {
 		return err
 	}
 	return &RefusedError{Reason: ErrNotStored, Cause: cause}

@@ -14,9 +14,10 @@ var errEnded = errors.New("onceward: this attempt has ended already, or is a rep
 
 // Complete ends the attempt: the answer is stored, and replayed from now on. Call it before the caller is answered.
 //
-// nil means stored. [ErrUnavailable] means not yet: give the caller its answer, the guard keeps trying. [ErrLeaseLost]
-// means that the answer must not be given, because another attempt or an operator decided, or may have: give Outcome's if
-// there is one, and else what the [RefusedError] says. Ending an attempt twice is an error that is none of these.
+// nil means stored. [ErrLeaseLost], whatever the error is besides, means that the answer must not be given, because another
+// attempt or an operator decided, or may have, or because the attempt's transaction was not committed: give Outcome's if
+// there is one, and else what the [RefusedError] says. Any other [ErrUnavailable] means not yet: give the caller its
+// answer, the guard keeps trying. Ending an attempt twice is an error that is none of these.
 func (a *Attempt) Complete(answer []byte) error {
 	return a.complete(driver.Outcome{Kind: driver.Answer, Bytes: answer})
 }
@@ -53,6 +54,8 @@ func (a *Attempt) complete(out driver.Outcome) error {
 // else has the key, and may be answering already: its own answer could be a second one.
 func (a *Attempt) verdict(err error) error {
 	switch {
+	case errors.Is(err, driver.ErrTransaction):
+		return unavailable(fmt.Errorf("%w: %w", ErrLeaseLost, err))
 	case errors.Is(err, driver.ErrLost):
 		return a.overtaken()
 	case err != nil && a.leaseOver():
@@ -139,6 +142,8 @@ func (a *Attempt) finish(err error, done Trace) {
 	switch {
 	case err == nil:
 		a.guard.answered(&a.values)
+	case errors.Is(err, driver.ErrTransaction): // nobody took the key away
+		done = Trace{Step: "released", Err: err}
 	case decided(err):
 		a.guard.answered(&a.values)
 		done = Trace{Step: "lease-lost", Err: err}
@@ -151,6 +156,9 @@ func (a *Attempt) finish(err error, done Trace) {
 	}
 	a.guard.rooms.changed(a.id)
 }
+
+// pending reports whether the guard goes on storing the end of an attempt, so that its caller may be answered.
+func pending(err error) bool { return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrLeaseLost) }
 
 // overtaken finds out what is stored in place of this attempt's outcome.
 func (a *Attempt) overtaken() error {

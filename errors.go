@@ -20,7 +20,8 @@ var (
 	// ErrNotStored means that the operation ended but its answer was not kept, so that it can be neither replayed nor run.
 	ErrNotStored = errors.New("not stored: the operation ended, its answer was not kept")
 	// ErrUnavailable means that the store could not be asked: nothing was run. From [Attempt.Complete] it means that the
-	// outcome is not stored yet, and that the guard keeps trying.
+	// outcome is not stored yet, and that the guard keeps trying. Where it is ErrLeaseLost besides, a transaction was not
+	// seen to commit. In all cases it is safe to ask again with the same key.
 	ErrUnavailable = driver.ErrUnavailable
 	// ErrLeaseLost means that this attempt no longer holds the key. It is the cause with which its context is cancelled,
 	// and what its Complete returns.

@@ -20,6 +20,9 @@ var (
 	// ErrLost means that the record is not the caller's (any more): another owner took over, an operator resolved it,
 	// or it is gone. The call changed nothing.
 	ErrLost = errors.New("lost: the key is not this owner's any more")
+	// ErrTransaction is the ErrLost of a store that keeps its record in the transaction of the effect: that transaction is
+	// over and was not seen to commit. Either both are there or neither is, so that asking again is safe.
+	ErrTransaction = fmt.Errorf("its transaction is over (%w)", ErrLost)
 )
 
 // Store keeps records. Every verb is one whole transition, atomic inside the store, and safe for concurrent use.

@@ -95,6 +95,7 @@ type exchange struct {
 	wait    time.Duration // what the client asked for and gets
 	entered bool          // counted in its scope
 	body    spool
+	leave   func() // ends what Transactions opened; nil where there is nothing
 	attempt *onceward.Attempt
 	rec     recorder
 	value   [1]string // of the field that mark adds
@@ -140,7 +141,11 @@ func (x *exchange) ask(input onceward.Fingerprint, also []onceward.Fingerprint) 
 			return problemKeyExpired
 		}
 	}
-	attempt, err := x.guard.Begin(x.r.Context(), x.key, x.policyFor(), input, also...)
+	ctx := x.r.Context()
+	if x.Transactions != nil {
+		ctx, x.leave = x.Transactions.Open(ctx)
+	}
+	attempt, err := x.guard.Begin(ctx, x.key, x.policyFor(), input, also...)
 	if err != nil {
 		return err
 	}
@@ -169,18 +174,16 @@ func (x *exchange) run() {
 			_ = req.MultipartForm.RemoveAll()
 		}
 	}()
-	x.next.ServeHTTP(rec, req)
-	rec.finish()
-	if x.attempt.Ended() { // by the handler itself, or by a Hijack
-		ended = true
-		if !rec.sent {
-			rec.send("", "")
-		}
-		return
-	}
-	class := x.classOf(rec)
+	class, err := x.serve(rec, req)
 	ended = true
-	x.conclude(rec, class)
+	switch {
+	case err != nil:
+		x.undo(rec, err)
+	case !x.attempt.Ended():
+		x.conclude(rec, class)
+	case !rec.sent:
+		rec.send("", "")
+	}
 }
 
 // request is what the handler sees: the spooled body, the attempt's context, and no header that only we may set.
@@ -195,7 +198,7 @@ func (x *exchange) request() *http.Request {
 // connection is aborted, so that the client does not take the answer for the one that counts.
 func (x *exchange) conclude(rec *recorder, class Class) {
 	err := x.end(rec, class)
-	pending := errors.Is(err, onceward.ErrUnavailable)
+	pending := errors.Is(err, onceward.ErrUnavailable) && !errors.Is(err, onceward.ErrLeaseLost)
 	switch {
 	case rec.sent && (err == nil || pending):
 	case rec.sent:
@@ -283,6 +286,9 @@ func (x *exchange) expires() string {
 }
 
 func (x *exchange) close() {
+	if x.leave != nil {
+		x.leave()
+	}
 	x.body.close()
 	if x.entered {
 		x.scopes.leave(x.key.Scope)

@@ -46,6 +46,12 @@ type Options struct {
 	Fingerprint Fingerprint
 	// Also holds fingerprints that were used before, for as long as stored keys carry them. Defaults to none.
 	Also []Fingerprint
+	// Transactions lets the handler run in a transaction that is committed with its answer: 2xx and 3xx commit, other
+	// answers roll back. What is final is stored all the same, every 5xx releases the key, and Idempotency-Control: in-doubt
+	// does, because nobody is in doubt about what was rolled back. The answer is held back until then, also when it is
+	// flushed; one above MaxOutcome rolls back and becomes 500 answer-too-large, and Hijack is refused. An
+	// http.TimeoutHandler must stand outside. Policy.FailOpen is not heard. Defaults to nil: no transaction.
+	Transactions Transactions
 	// Classify says what an answer means for its key. For those that it returns zero for, 401, 403, 407, 408, 421, 425,
 	// 429, and 503 with Retry-After release the key; other 5xx are stored under Hold and release it under Rerun; the rest
 	// is stored. It must not keep the header. Defaults to nil: these rules.
@@ -146,6 +152,9 @@ func newConfig(opts *Options) (*config, error) {
 // bind gives the handlers their guard, and checks what depends on its policy.
 func (c *config) bind(guard *onceward.Guard) error {
 	c.guard = guard
+	if c.Transactions != nil {
+		c.guard = c.Transactions.With(guard)
+	}
 	p, err := guard.Policy(c.Policy)
 	if err != nil {
 		return fmt.Errorf("oncehttp: Options.Policy: %w", err)

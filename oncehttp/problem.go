@@ -67,6 +67,10 @@ var (
 var problemHandlerFailed = &Problem{Status: 500, Code: "handler-failed", Title: "The operation failed",
 	Detail: "It is not known whether it had an effect. It will not run again with this key."}
 
+// problemAnswerTooLarge is for transactions only: elsewhere such an answer goes out while it is made.
+var problemAnswerTooLarge = &Problem{Status: 500, Code: "answer-too-large", Title: "The answer is too large to be kept",
+	Detail: "Nothing was changed.", SafeNewKey: true}
+
 var (
 	keyInvalid = Problem{Status: 400, Code: "key-invalid", Title: titleKey, SafeNewKey: true}
 	inProgress = Problem{Status: 409, Code: "in-progress", Title: "The same request is still running",

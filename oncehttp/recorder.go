@@ -147,9 +147,10 @@ func write[T []byte | string](rec *recorder, p T) (int, error) {
 	return len(p), nil
 }
 
-// outgrow gives up keeping the body: what is kept goes out, and only a digest is taken of the rest.
+// outgrow gives up keeping the body: what is kept goes out, and only a digest is taken of the rest. In a transaction
+// nothing goes out, because it will not be committed.
 func (rec *recorder) outgrow() {
-	if !rec.sent {
+	if !rec.sent && rec.x.Transactions == nil {
 		rec.sendLocked("", "")
 	}
 	rec.drop()

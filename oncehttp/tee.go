@@ -64,7 +64,8 @@ func (rec *recorder) encode() []byte {
 // withdraw takes the handler's header fields back, for another answer than its own.
 func (rec *recorder) withdraw() { restore(rec.w.Header(), rec.outer) }
 
-// FlushError sends what there is, and from now on what is written goes out as it is written.
+// FlushError sends what there is, and from now on what is written goes out as it is written. In a transaction it does
+// nothing.
 func (rec *recorder) FlushError() error {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
@@ -76,6 +77,9 @@ func (rec *recorder) FlushError() error {
 	}
 	if rec.status == 0 {
 		rec.writeHeader(http.StatusOK)
+	}
+	if rec.x.Transactions != nil {
+		return nil
 	}
 	if !rec.sent {
 		rec.sendLocked("", "")
@@ -100,6 +104,8 @@ func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errReturned
 	case rec.hijacked:
 		return nil, nil, http.ErrHijacked
+	case rec.x.Transactions != nil:
+		return nil, nil, errInTransaction
 	}
 	if rec.status != 0 && !rec.sent {
 		rec.sendLocked("", "")
