@@ -128,7 +128,7 @@ func TestMemoryOfARecord(t *testing.T) {
 		thin func(*driver.Claim)
 		most int64
 	}{
-		{"of a sidecar", func(*driver.Claim) {}, 552},
+		{"of a sidecar", func(*driver.Claim) {}, 488},
 		{"of a function", func(c *driver.Claim) {
 			c.Labels.Operation, c.Labels.Route, c.Labels.Host, c.Note = "charge", "", "", driver.Note{}
 		}, 488},

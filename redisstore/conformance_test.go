@@ -72,14 +72,15 @@ func TestConformanceByScripts(t *testing.T) {
 	})
 }
 
-// As Redis 6 is spoken to. That it can no more complete what runs when it is full is said in the package documentation.
+// As Redis 6 is spoken to, by who remembers nothing. That it can no more complete what runs when it is full is said in the
+// package documentation.
 func TestConformanceWithoutFlags(t *testing.T) {
 	t.Parallel() // as above
 	server := testsvc.Redis(t)
 	storetest.Run(t, func(t testing.TB) driver.Store {
 		s := openAt(t, server.URL, nil)
 		s.direct, s.scripts = nil, newScripts(false)
-		return s
+		return &forgetful{s}
 	}, &storetest.Options{RealTime: true, Unit: unit})
 }
 

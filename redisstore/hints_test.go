@@ -180,4 +180,19 @@ func TestOnlyWhoIsAwaitedIsTold(t *testing.T) {
 	check.NoError(t, s.Complete(ctx, id, c.Owner, sampled), "Complete")
 	check.NoError(t, <-woken, "who waits")
 	check.Equal(t, told(), 1, "hints that somebody asked for")
+
+	// Somebody may have asked for it between the owners.
+	id, c = newID(), claim()
+	c.OnCrash, c.MaxAttempts = driver.Rerun, 2
+	for range 2 {
+		c.Owner = newOwner()
+		g, err := s.Acquire(ctx, id, c)
+		check.NoError(t, err, "Acquire")
+		check.Equal(t, g.Verdict, driver.Acquired, "Acquire of what is new, or was given up")
+		if g.Record.Attempt == 1 {
+			check.NoError(t, s.Extend(ctx, id, c.Owner, driver.Extension{}), "giving up")
+		}
+	}
+	check.NoError(t, s.Complete(ctx, id, c.Owner, sampled), "Complete")
+	check.Equal(t, told(), 2, "hints when one who took over is done")
 }

@@ -22,15 +22,16 @@ var mutants = []struct {
 	old, new string
 	rule     string
 }{
-	{"UnownedComplete", "local mine = string.sub(value, 1, 18) == ARGV[1]", "local mine = string.byte(value, 2) == 0x22", "06"},
+	{"UnownedComplete", "if r.owner ~= done.owner then\n  return LOST\nend\n", "", "06"},
+	{"BlindComplete", "== ARGV[1] then\n  redis.call('SET'", "~= '' then\n  redis.call('SET'", "06"},
 	{"UnownedExtend", "or r.owner ~= ARGV[1] then", "then", "06"},
 	{"UnownedRelease", "elseif is_running(r) and r.owner == ARGV[1] then", "elseif is_running(r) then", "06"},
-	{"CompleteOverwrites", "if is_running(r) then\n  tell(STEP_COMPLETED", "if r then\n  tell(STEP_COMPLETED", "07"},
+	{"CompleteOverwrites", "if not is_running(r) then\n  local same", "if not r then\n  local same", "07"},
 	{"CompleteNotRepeatable", "return same and OK or LOST", "return LOST", "07"},
 	{"OneClock", "'PX', r.life)\n  return value", "'PX', math.min(r.life, r.lease + 1))\n  return value", "02"},
 	{"LeaseForEver", "or r.age > r.lease", "", "02"},
 	{"AgeOfTheLease", "r.elapsed, r.notes = r.elapsed + r.age, ARGV[3]", "r.notes = ARGV[3]", "02"},
-	{"RetentionOfTheDoubt", "ARGV[4], 'PX', life)", "ARGV[4], 'KEEPTTL')", "02"},
+	{"RetentionOfTheDoubt", "ARGV[2], 'PX', ARGV[3])", "ARGV[2], 'KEEPTTL')", "02"},
 	{"FenceReset", "  claim.fence = r.fence + 1\n", "", "03"},
 	{"SameFence", "claim.owner, r.fence + 1, r.attempt + 1, 0", "claim.owner, r.fence, r.attempt + 1, 0", "03"},
 	{"AnyFenceResolves", "or r.fence ~= tonumber(ARGV[1]) then", "then", "03"},
@@ -41,7 +42,7 @@ var mutants = []struct {
 	{"LateAcquire", "  if r.owner == claim.owner then\n    return TOO_LATE\n  end\n", "", "08"},
 	{"BriefResidue", "local MIN_RESIDUE = 60000", "local MIN_RESIDUE = 1", "08"},
 	{"UntoldTakeOver", "  tell(STEP_TAKEN_OVER, r)\n", "", "18"},
-	{"UntoldOutcome", "tell(STEP_COMPLETED, r, string.byte(ARGV[3], 19))", "tell(STEP_COMPLETED, r)", "18"},
+	{"UntoldOutcome", "tell(STEP_COMPLETED, r, done.kind)", "tell(STEP_COMPLETED, r)", "18"},
 	{"GivenUpTwice", "if r.state ~= GIVEN_UP or r.notes ~= ARGV[3] then", "if true then", "18"},
 	{"ForceUntold", "force and STEP_FORCED or STEP_RESOLVED", "STEP_RESOLVED", "18"},
 	{"BriefTrail", "'PEXPIRE', KEYS[2], retain)", "'PEXPIRE', KEYS[2], math.floor(retain / 5))", "19"},

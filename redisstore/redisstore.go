@@ -20,6 +20,10 @@
 // done it asks for with a GET. A value that another application or a later version wrote, or that is damaged, answers
 // [driver.ErrUndecodable] and is never touched.
 //
+// A process remembers how the records began that it acquired and is to complete, about 400 bytes each, and those that it saw
+// done, 2 KiB each at most, of 65,536 ids. So Complete sends the whole next value, and its script only compares the owner and
+// a check before it writes that. Nothing depends on what is remembered: any process can complete what another has acquired.
+//
 // # Audit trail
 //
 // With [Options].Audit each record has a stream beside it, namespace:{id}:trail, to which the script of a transition adds the
@@ -100,11 +104,12 @@ type Store struct {
 	auditRetention time.Duration
 
 	redis   evaluator
-	repeats bool           // the evaluator may send a call again by itself
-	scripts *scripts       // in the form that the server knows
-	direct  *rueidisServer // nil when a script has to begin
-	replays *replays       // nil with Eval
-	hints   *hints         // nil when nobody can tell
+	repeats bool               // the evaluator may send a call again by itself
+	scripts *scripts           // in the form that the server knows
+	direct  *rueidisServer     // nil when a script has to begin
+	begun   remembered[string] // how the values of running records begin that were acquired here
+	replays *replays           // nil with Eval
+	hints   *hints             // nil when nobody can tell
 	close   func()
 }
 

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -13,12 +12,13 @@ import (
 )
 
 const (
-	mostReplays = 1 << 16 // ids that are remembered
 	// longestStay of a value in this process is longer than any retention, because rueidis tells the lesser of the two as what
 	// is left. Redis says when a value goes, and rueidis drops all of a connection's when that ends.
 	longestStay = 100 * 365 * 24 * time.Hour
 	// longestMoment is how long this process keeps the time by itself, before it asks again what is left.
 	longestMoment = 10 * time.Second
+	// longestKept is how long a value may be of which this process keeps more than the beginning.
+	longestKept = 1 << 10
 )
 
 // replays knows which ids were done when this process saw them last, so that only these are looked up before the server is
@@ -26,70 +26,72 @@ const (
 type replays struct {
 	client rueidis.Client
 	cached bool // by the client
-
-	mu   sync.Mutex
-	done map[driver.ID]seen
+	done   remembered[*seen]
 }
 
-// seen is a done record at some moment.
+// seen is a done record at some moment. It does not change.
 type seen struct {
-	beginning string // of its value
-	left      time.Duration
-	at        time.Time
+	key    string
+	get    rueidis.Cacheable // is used again and again
+	value  string            // or only how it begins, which no other done record of the key does
+	record *packed.Record    // of the value, or nil when that is too long, or not read yet where replays will find it
+	left   time.Duration
+	at     time.Time
 }
 
 func newReplays(client rueidis.Client, cached bool) *replays {
-	return &replays{client: client, cached: cached, done: make(map[driver.ID]seen)}
+	return &replays{client: client, cached: cached}
 }
 
-func (r *replays) remember(id driver.ID, value string, left time.Duration) {
+func (r *replays) remember(id driver.ID, key, value string, record *packed.Record, left time.Duration) {
 	if r == nil {
 		return
 	}
-	s := seen{beginning: strings.Clone(packed.Beginning(value)), left: left, at: time.Now()}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.done) >= mostReplays {
-		for any := range r.done {
-			delete(r.done, any)
-			break
-		}
+	s := &seen{key: strings.Clone(key), value: value, record: record, left: left, at: time.Now()}
+	if len(value) > longestKept {
+		s.value, s.record = strings.Clone(packed.Beginning(value)), nil
 	}
-	r.done[id] = s
+	if r.cached {
+		s.get, s.record = r.client.B().Get().Key(s.key).Cache().Pin(), nil
+	}
+	r.done.put(id, s)
+}
+
+// keep remembers what the value in the memory of the client was decoded to. The same string is soon found equal.
+func (r *replays) keep(id driver.ID, known *seen, value string, record *packed.Record) {
+	if r.cached && len(value) <= longestKept {
+		s := *known
+		s.value, s.record = value, record
+		r.done.replace(id, known, &s)
+	}
 }
 
 func (r *replays) forget(id driver.ID) {
-	if r == nil {
-		return
+	if r != nil {
+		r.done.take(id)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.done, id)
 }
 
-func (r *replays) knows(id driver.ID) (s seen, ok bool) {
+func (r *replays) knows(id driver.ID) (s *seen, ok bool) {
 	if r == nil {
-		return s, false
+		return nil, false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, ok = r.done[id]
-	return s, ok
+	return r.done.get(id)
 }
 
-// get reads the value and for how long it is kept: from the memory of this process, or else from the server, which tells the
+// look reads the value and for how long it is kept: from the memory of this process, or else from the server, which tells the
 // value only. What was left of the same value a moment ago says the rest.
-func (r *replays) get(ctx context.Context, key string, s *seen) (value string, left time.Duration, err error) {
+func (r *replays) look(ctx context.Context, s *seen) (value string, left time.Duration, err error) {
 	if r.cached {
-		m, err := r.client.DoCache(ctx, r.client.B().Get().Key(key).Cache(), longestStay).ToMessage()
+		m, err := r.client.DoCache(ctx, s.get, longestStay).ToMessage()
 		if err != nil {
 			return "", 0, err
 		}
 		value, err = m.ToString()
 		return value, time.Duration(m.CachePTTL()) * time.Millisecond, err
 	}
-	value, err = r.client.Do(ctx, r.client.B().Arbitrary("GET").Keys(key).Build()).ToString() // not from a replica
-	if age := time.Since(s.at); age < longestMoment && strings.HasPrefix(value, s.beginning) {
+	value, err = r.client.Do(ctx, r.client.B().Arbitrary("GET").Keys(s.key).Build()).ToString() // not from a replica
+	if age := time.Since(s.at); age < longestMoment && strings.HasPrefix(value, s.value) {
 		left = s.left - age
 	}
 	return value, left, err
@@ -101,20 +103,23 @@ func (s *Store) replay(ctx context.Context, id driver.ID, c *driver.Claim) (driv
 	if !ok {
 		return driver.Grant{}, false
 	}
-	a := s.newCall(id, 0)
-	key := a.key()
-	value, left, err := s.replays.get(ctx, key, &known)
+	value, left, err := s.replays.look(ctx, known)
 	if err == nil && left <= 0 {
 		return driver.Grant{}, false
 	}
-	r, broken := packed.Decode(key, value)
-	if err != nil || broken != nil || r.State < packed.Done {
-		s.replays.forget(id)
-		return driver.Grant{}, false
+	r := known.record
+	if err != nil || r == nil || value != known.value {
+		decoded, broken := packed.Decode(known.key, value)
+		if err != nil || broken != nil || decoded.State < packed.Done {
+			s.replays.forget(id)
+			return driver.Grant{}, false
+		}
+		r = &decoded
+		s.replays.keep(id, known, value, r)
 	}
 	verdict := driver.Mismatch
 	if c.Matches(r.Fingerprint) {
 		verdict = driver.Done
 	}
-	return driver.Grant{Verdict: verdict, Record: view(id, &r, left)}, true
+	return driver.Grant{Verdict: verdict, Record: view(id, r, left)}, true
 }

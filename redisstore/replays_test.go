@@ -94,11 +94,3 @@ func TestReplaysByOneCommand(t *testing.T) {
 	check.NoError(t, err, "Acquire")
 	check.Equal(t, g.Verdict, driver.Acquired, "the key that was made free")
 }
-
-func TestRememberedReplaysAreBounded(t *testing.T) {
-	r := newReplays(nil, false)
-	for range mostReplays + 10 {
-		r.remember(newID(), "", time.Hour)
-	}
-	check.Equal(t, len(r.done), mostReplays, "ids that are remembered")
-}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -80,6 +81,9 @@ type reply struct {
 	left  int64
 	rest  []string
 }
+
+// kept is for how long the record still is.
+func (p *reply) kept() time.Duration { return time.Duration(p.left) * time.Millisecond }
 
 // evaluator runs scripts.
 type evaluator interface {

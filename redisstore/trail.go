@@ -30,7 +30,7 @@ func (s *Store) toTrail(a *call, n *driver.Note) {
 	told = append(told, byte(retain>>40), byte(retain>>32))
 	told = binary.BigEndian.AppendUint32(told, uint32(retain))
 	a.trail = a.key() + ":trail"
-	a.more = append(a.more, string(packed.AppendNotes(told, a.key(), n, n)))
+	a.more = append(a.more, string(packed.AppendNotes(told, n, n)))
 }
 
 var errByID = fmt.Errorf("redisstore: Redis keeps a trail for each id: ask by id: %w", errors.ErrUnsupported)

@@ -41,11 +41,11 @@ func TestUnreadableValues(t *testing.T) {
 	for name, spoil := range map[string]func(key string){
 		"another application's": put("of somebody else"),
 		"an empty one":          put(""),
-		"the version's byte":    put("\x01"),
+		"the version's byte":    put("\x02"),
 		"a later version": func(key string) {
-			redis(t, client, "SETRANGE", key, "0", "\x02")
+			redis(t, client, "SETRANGE", key, "0", "\x03")
 		},
-		"a flipped bit in the head": func(key string) { redis(t, client, "SETBIT", key, "164", "1") },
+		"a flipped bit in the head": func(key string) { redis(t, client, "SETBIT", key, "196", "1") },
 		"no expiry":                 func(key string) { redis(t, client, "PERSIST", key) },
 		"another key's value": func(key string) {
 			redis(t, client, "COPY", key, key+"x")

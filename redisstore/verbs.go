@@ -21,7 +21,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driv
 	if g, ok := s.replay(ctx, id, &c); ok {
 		return g, nil
 	}
-	a := s.newCall(id, 320+len(c.Note.Reason))
+	a := s.newCall(id, 256+len(c.Note.Reason))
 	a.add(packed.AppendClaim(a.buf, a.key(), &c))
 	if s.direct == nil || s.audit != driver.AuditOff {
 		return s.acquire(ctx, id, &c, a, s.scripts.acquire)
@@ -36,6 +36,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driv
 	case !isNew:
 		return s.acquire(ctx, id, &c, a, s.scripts.acquire)
 	}
+	s.begun.put(id, packed.Beginning(a.arg(1)))
 	return driver.Grant{Verdict: driver.Acquired, Record: fresh(id, &c)}, nil
 }
 
@@ -65,38 +66,52 @@ func (s *Store) acquire(ctx context.Context, id driver.ID, c *driver.Claim, a ca
 		return g, errStrange
 	}
 	g.Verdict, g.Record.ID = driver.Verdict(p.code), id
-	if p.found {
-		g.Record, err = read(id, a.key(), p)
+	if !p.found {
+		return g, nil
 	}
-	if g.Record.Phase == driver.PhaseDone {
-		s.replays.remember(id, p.value, g.Record.Left)
+	r, err := read(id, a.key(), p)
+	if err != nil {
+		return g, err
 	}
-	return g, err
+	g.Record = view(id, &r, p.kept())
+	switch {
+	case g.Verdict == driver.Acquired && s.audit == driver.AuditOff: // else Complete has to read it
+		s.begun.put(id, packed.Beginning(p.value))
+	case g.Record.Phase == driver.PhaseDone:
+		s.replays.remember(id, a.key(), p.value, &r, p.kept())
+	}
+	return g, nil
 }
 
 // Extend implements [driver.Store].
 func (s *Store) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
+	s.begun.take(id)
 	a := s.newCall(id, 128)
 	a.bytes(o[:])
 	a.number(milliseconds(e.Lease))
-	a.add(packed.AppendNotes(a.buf, a.key(), &e.Note, &e.Note))
+	a.add(packed.AppendNotes(a.buf, &e.Note, &e.Note))
 	s.tell(&a, &e.Note)
 	return s.transition(ctx, id, s.scripts.extend, a)
 }
 
 // Complete implements [driver.Store].
 func (s *Store) Complete(ctx context.Context, id driver.ID, o driver.Owner, out driver.Outcome) error {
-	a := s.newCall(id, 192+len(out.Bytes))
-	a.add(packed.AppendRunning(a.buf, &o))
-	a.number(milliseconds(out.Retain))
-	a.add(packed.AppendDone(a.buf, a.key(), &o, &out))
-	a.add(packed.AppendNotes(packed.AppendOutcome(a.buf, a.key(), &out), a.key(), &out.Note, &out.Note))
+	begun := packed.BegunBy(&o, s.begun.take(id))
+	life := milliseconds(out.Retain)
+	if life == 0 {
+		life = begun.Retain()
+	}
+	a := s.newCall(id, 160+len(begun)+len(out.Bytes))
+	a.add(append(a.buf, begun.Mark()...))
+	a.add(packed.AppendDone(a.buf, a.key(), begun, &out, life))
+	a.number(life)
 	s.tell(&a, &out.Note)
 	return s.transition(ctx, id, s.scripts.complete, a)
 }
 
 // Release implements [driver.Store].
 func (s *Store) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
+	s.begun.take(id)
 	a := s.newCall(id, 16)
 	a.bytes(o[:])
 	s.tell(&a, &n)
@@ -114,7 +129,7 @@ func (s *Store) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) 
 	a.more = []string{strconv.FormatUint(r.Fence, 10), force, "0"}
 	if out := r.Outcome; out != nil {
 		a.more = append(a.more[:2], strconv.Itoa(int(out.Kind)),
-			string(packed.AppendOutcome(nil, a.key(), out)), string(packed.AppendNotes(nil, a.key(), &r.Note, &out.Note)),
+			string(packed.AppendOutcome(nil, a.key(), out)), string(packed.AppendNotes(nil, &r.Note, &out.Note)),
 			strconv.FormatInt(milliseconds(out.Retain), 10))
 	}
 	s.tell(&a, &r.Note)
@@ -154,19 +169,23 @@ func (s *Store) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
 	if !p.found {
 		return absent, nil
 	}
-	return read(id, a.key(), p)
+	r, err := read(id, a.key(), p)
+	if err != nil {
+		return absent, err
+	}
+	return view(id, &r, p.kept()), nil
 }
 
 // read is the record that a script answered.
-func read(id driver.ID, key string, p reply) (driver.Record, error) {
+func read(id driver.ID, key string, p reply) (packed.Record, error) {
 	r, err := packed.Decode(key, p.value)
 	if err == nil && p.left < 0 {
 		err = errNoExpiry
 	}
 	if err != nil {
-		return driver.Record{ID: id}, unreadable(id, err)
+		return r, unreadable(id, err)
 	}
-	return view(id, &r, time.Duration(p.left)*time.Millisecond), nil
+	return r, nil
 }
 
 // view is the record as callers see it when it is kept for that long.

@@ -8,6 +8,6 @@ if not r or not is_running(r) then
 end
 if r.state == RUNNING then
   r.state = AWAITED
-  redis.call('SET', KEYS[1], state_of(r) .. string.sub(r.value, STATE_LENGTH + 1), 'KEEPTTL')
+  redis.call('SET', KEYS[1], packed(r), 'KEEPTTL')
 end
 return OK

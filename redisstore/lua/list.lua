@@ -7,20 +7,15 @@ local answer = {OK, found[1], 0}
 
 -- without_outcome reads as much of a record as it is one; the client judges it.
 local function without_outcome(key, head)
-  if #head < STATE_LENGTH + HEAD_LENGTH then
+  if #head < HEAD_LENGTH then
     return head
   end
-  local outcome = #head + struct.unpack('>I4', head, IDENTITY_AT)
-  local notes = outcome + struct.unpack('>I4', head, OUTCOME_AT)
-  local value = head .. redis.call('GETRANGE', key, #head, outcome - 1)
-  if #value < outcome then
-    return value
-  end
-  return value .. redis.call('GETRANGE', key, notes, -1)
+  local identity, notes = struct.unpack('>I3I3', head, LENGTHS_AT)
+  return redis.call('GETRANGE', key, 0, HEAD_LENGTH + identity + notes - 1)
 end
 
 for _, key in ipairs(found[2]) do
-  local head = redis.pcall('GETRANGE', key, 0, STATE_LENGTH + HEAD_LENGTH - 1)
+  local head = redis.pcall('GETRANGE', key, 0, HEAD_LENGTH - 1)
   if type(head) == 'string' and head ~= '' then
     table.insert(answer, key)
     table.insert(answer, without_outcome(key, head))

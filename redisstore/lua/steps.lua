@@ -17,14 +17,17 @@ local function read()
   return r, false
 end
 
-local function state_of(r)
-  return sealed(struct.pack(STATE, VERSION, r.state, r.owner, r.kind, r.life, r.elapsed, #r.outcome))
+-- packed is the value of the record.
+local function packed(r)
+  local top = struct.pack(TOP, VERSION, r.state, r.owner)
+  local checked = struct.pack(CHECKED, r.kind, r.on_crash, r.fence, r.attempt, r.max_attempts, r.life, r.elapsed, r.lease, r.retain,
+    #r.identity, #r.notes)
+  return sealed(top, checked .. r.identity .. r.notes) .. r.outcome
 end
 
 -- write stores the record for the length of its life, and returns its value.
 local function write(r)
-  local head = sealed(struct.pack(HEAD, r.on_crash, r.fence, r.attempt, r.max_attempts, r.lease, r.retain, #r.identity))
-  local value = state_of(r) .. head .. r.identity .. r.outcome .. r.notes
+  local value = packed(r)
   redis.call('SET', KEYS[1], value, 'PX', r.life)
   return value
 end

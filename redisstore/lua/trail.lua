@@ -22,8 +22,8 @@ local function tell(step, r, kind)
   if not told then
     return
   end
-  local entry = sealed(struct.pack('>BBI4I6BI4', VERSION, step, r.attempt, r.fence, kind or 0, #r.identity))
-    .. r.identity .. string.sub(told, struct.size(TOLD) + 1)
+  local entry = sealed(struct.pack('>BBI3I5BI3', VERSION, step, r.attempt, r.fence, kind or 0, #r.identity),
+    r.identity .. string.sub(told, struct.size(TOLD) + 1))
   if retain == 0 then
     redis.call('XADD', KEYS[2], '*', 'entry', entry)
     redis.call('PERSIST', KEYS[2])

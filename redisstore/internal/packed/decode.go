@@ -26,79 +26,52 @@ func decode(key, value string, whole bool) (Record, error) {
 		return r, undecodable("its first byte is not a version that is known here")
 	}
 	d := reader{key: key, left: value}
-	outcome := d.state(&r)
-	section := d.take(d.head(&r))
-	if !whole {
-		outcome = 0
-	}
-	stored := d.take(outcome)
-	notes := d.left
-	if r.State == Residue && d.err == nil && len(value) > headLen+stateLen {
-		d.fail("more follows than belongs to")
-	}
-	if r.State == Residue || d.err != nil {
+	identity, notes := d.head(&r)
+	outcome := d.left
+	if d.err != nil {
 		return r, d.err
 	}
-	d.open(section, "identity")
-	d.identity(&r)
-	if outcome > 0 {
-		d.open(stored, "outcome")
-		r.Outcome = d.rest()
+	if r.State != Residue {
+		d.read(identity, "identity", func() { d.identity(&r) })
+		d.read(notes, "notes", func() { d.notes(&r) })
 	}
-	d.open(notes, "notes")
-	d.notes(&r)
+	d.name, d.left = "outcome", outcome
+	if whole && r.State >= Done {
+		r.Outcome = d.outcome()
+	}
+	if d.left != "" {
+		d.fail("more follows than belongs to")
+	}
 	return r, d.err
 }
 
-// state returns the length of the outcome.
-func (d *reader) state(r *Record) (outcome int) {
-	b := d.part(stateLen, "state")
+// head returns the sections that are under its check.
+func (d *reader) head(r *Record) (identity, notes string) {
+	d.name = "head"
+	all := d.left
+	b := raw(d.take(headLen))
 	if d.err != nil {
-		return 0
+		return "", ""
 	}
-	r.State, r.Owner = State(b[1]), driver.Owner(b[ownerAt:ownerEnd])
-	b = b[ownerEnd:]
-	r.Kind = driver.Kind(b[0])
-	r.Life, r.Elapsed = duration(b[1:]), duration(b[7:])
-	return int(binary.BigEndian.Uint32(b[13:]))
-}
-
-// head returns the length of the identity.
-func (d *reader) head(r *Record) (identity int) {
-	b := d.part(headLen, "head")
-	if d.err != nil {
-		return 0
-	}
-	r.OnCrash = driver.OnCrash(b[0])
-	r.Fence = uint64(get48(b[1:]))
-	r.Attempt = int(binary.BigEndian.Uint32(b[7:]))
-	r.MaxAttempts = int(binary.BigEndian.Uint32(b[11:]))
-	r.Lease, r.Retain = duration(b[15:]), duration(b[21:])
-	if r.Life == 0 {
-		r.Life = r.Retain
-	}
-	return int(binary.BigEndian.Uint32(b[27:]))
-}
-
-// part takes what ends with a check.
-func (d *reader) part(length int, name string) []byte {
-	d.name = name
-	b := raw(d.take(length))
-	if end := length - checkLen; d.err == nil && digest(d.key, b[:end]) != [checkLen]byte(b[end:]) {
+	identityLen, notesLen := get24(b[identityAt:]), get24(b[notesAt:])
+	texts := d.take(identityLen + notesLen)
+	checked := raw(all[:headLen+len(texts)])
+	if d.err == nil && digest(d.key, checked[:checkAt], checked[kindAt:]) != [checkLen]byte(b[checkAt:]) {
 		d.fail("the check is wrong of")
 	}
-	return b
+	if d.err != nil {
+		return "", ""
+	}
+	r.State, r.Owner = State(b[stateAt]), driver.Owner(b[ownerAt:checkAt])
+	r.Kind, r.OnCrash = driver.Kind(b[kindAt]), driver.OnCrash(b[onCrashAt])
+	r.Fence = uint64(get40(b[fenceAt:]))
+	r.Attempt, r.MaxAttempts = get24(b[attemptAt:]), get24(b[maxAt:])
+	r.Life, r.Elapsed = duration(b[lifeAt:]), duration(b[elapsedAt:])
+	r.Lease, r.Retain = duration(b[leaseAt:]), duration(b[retainAt:])
+	return texts[:identityLen], texts[identityLen:]
 }
 
-func get48(b []byte) int64 {
-	return int64(binary.BigEndian.Uint32(b))<<16 | int64(binary.BigEndian.Uint16(b[4:]))
-}
-
-// duration reads one. What is longer than a Duration can be was as long as one can be.
-func duration(b []byte) time.Duration {
-	const most = int64(1<<63-1) / int64(time.Millisecond)
-	return time.Duration(min(get48(b), most)) * time.Millisecond
-}
+func duration(b []byte) time.Duration { return time.Duration(get40(b)) * time.Millisecond }
 
 // reader reads a value or a section. What it returns after a failure is to be thrown away, so that callers look at err once.
 type reader struct {
@@ -108,15 +81,25 @@ type reader struct {
 	err  error
 }
 
-// open verifies the section and goes to its beginning.
-func (d *reader) open(section, name string) {
-	d.name, d.left = name, ""
-	end := len(section) - checkLen
-	if end < 0 || binary.BigEndian.Uint32(raw(section[end:])) != sum(d.key, raw(section[:end])) {
-		d.fail("the checksum is wrong in")
-		return
+// read reads a section to its end.
+func (d *reader) read(section, name string, by func()) {
+	d.name, d.left = name, section
+	by()
+	if d.left != "" {
+		d.fail("more follows than belongs to")
 	}
-	d.left = section[:end]
+}
+
+// outcome is all that is left but its checksum.
+func (d *reader) outcome() string {
+	end := len(d.left) - checkLen
+	if end < 0 || binary.BigEndian.Uint32(raw(d.left[end:])) != sum(d.key, raw(d.left[:end])) {
+		d.fail("the checksum is wrong in")
+		return ""
+	}
+	outcome := d.take(end)
+	d.left = ""
+	return outcome
 }
 
 func (d *reader) fail(what string) {
@@ -127,7 +110,7 @@ func (d *reader) fail(what string) {
 
 func (d *reader) identity(r *Record) {
 	l := &r.Labels
-	r.Fingerprint.Algorithm = d.text()
+	r.Fingerprint.Algorithm = d.algorithm()
 	r.Fingerprint.Sum = d.text()
 	copy(l.KeyTag[:], d.take(len(l.KeyTag)))
 	copy(l.ScopeTag[:], d.take(len(l.ScopeTag)))
@@ -150,11 +133,27 @@ func (d *reader) notes(r *Record) {
 	}
 }
 
-func (d *reader) note() driver.Note {
-	return driver.Note{Actor: d.text(), Reason: d.text(), TraceID: d.text(), Node: d.text()}
+func (d *reader) note() (n driver.Note) {
+	has := d.byte()
+	for i, text := range [...]*string{&n.Actor, &n.Reason, &n.TraceID, &n.Node} {
+		if has&(1<<i) != 0 {
+			*text = d.text()
+		}
+	}
+	return n
 }
 
-func (d *reader) rest() string { return d.take(len(d.left)) }
+func (d *reader) algorithm() string {
+	switch n := int(d.byte()); {
+	case n == 0:
+		return d.text()
+	case n > len(algorithms):
+		d.fail("an algorithm is unknown in")
+		return ""
+	default:
+		return algorithms[n-1]
+	}
+}
 
 func (d *reader) text() string { return d.take(int(d.uvarint())) }
 
@@ -166,6 +165,14 @@ func (d *reader) take(n int) (s string) {
 	}
 	s, d.left = d.left[:n], d.left[n:]
 	return s
+}
+
+func (d *reader) byte() byte {
+	b := d.take(1)
+	if b == "" {
+		return 0
+	}
+	return b[0]
 }
 
 func (d *reader) uvarint() uint64 {

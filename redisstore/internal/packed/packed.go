@@ -1,48 +1,63 @@
-// Package packed is how a record lies in Redis: one string, of which the store's scripts read and change two parts only.
+// Package packed is how a record lies in Redis: one string, of which the store's scripts read the head.
 //
-//	state     version 1 · which 1 · owner 16 · kind 1 · life 6 · elapsed 6 · length of the outcome 4 · check 4
-//	head      on crash 1 · fence 6 · attempt 4 · max attempts 4 · lease 6 · retain 6 · length of the identity 4 · check 4
-//	identity  fingerprint's algorithm, sum · key tag 8 · scope tag 8 · max execution · key hint, operation, route, host · CRC
+//	head      version 1 · which 1 · owner 16 · check 4 · kind 1 · on crash 1 · fence 5 · attempt 3 · max attempts 3 ·
+//	          life 5 · elapsed 5 · lease 5 · retain 5 · length of the identity 3 · of the notes 3
+//	identity  fingerprint's algorithm, sum · key tag 8 · scope tag 8 · max execution · key hint, operation, route, host
+//	notes     of the last transition · if it is another one, of the outcome; nothing at all in a residue
 //	outcome   its bytes · CRC; nothing at all unless the record is done
-//	notes     of the last transition · if it is another one, of the outcome · CRC; nothing at all in a residue
 //
-// A Complete copies head and identity, and what stands around them is made by its client: the script of the hot path
-// compares how the value begins, and makes no checks.
+// Numbers of the head are big-endian, its durations are milliseconds. There is no instant: life is the expiry that the value
+// was written with, so that what has passed since is life less the expiry that is left, both by the server's clock. Elapsed
+// is how long the attempt had run before that.
 //
-// Numbers of head and state are big-endian, their durations are milliseconds. There is no instant: life is the expiry that
-// the value was written with, 0 if it is the retention, so that what has passed since is life less the expiry that is left,
-// both by the server's clock. Elapsed is how long the attempt had run before that.
+// The check is how the SHA-1 of the key and of all before the outcome but itself begins, because that is what a script can
+// compute. The CRC is that of Castagnoli, over the key and the outcome; only clients make and verify it. Both cover the key,
+// so that a value which has come to lie under another one is found out.
 //
-// A check is how the SHA-1 of the key and the part begins, because that is what a script can compute. The CRCs are those of
-// Castagnoli, over the key and the section; only clients make and verify them. All of them cover the key, so that a value
-// which has come to lie under another one is found out.
+// So an owner who remembers head and identity can tell by all up to the check that they are still the same, and write the
+// next value without having read this one. That is how nearly every Complete goes: a script is the slower the more bytes it
+// touches.
 //
 // The identity is written once and begins with the fingerprint, so that a script can compare it with a claim's. Texts are
-// a length and the bytes, a route that equals the operation is length 0, numbers are varints of encoding/binary. A change
+// a length and the bytes, a route that equals the operation is length 0, numbers are varints of encoding/binary. An
+// algorithm of onceward's own is its number in a list, a note begins with bits that say which of its texts follow. A change
 // of any of this is a new version, which older nodes and their scripts refuse.
 package packed
 
 import (
-	"crypto/sha1" //nolint:gosec // not against forgery: whoever may write to Redis may write anything
-	"encoding/binary"
-	"hash/crc32"
-	"math"
 	"time"
-	"unsafe"
 
 	"github.com/onceward/onceward/driver"
 )
 
 const (
-	version     = 1
+	version     = 2
 	checkLen    = 4
-	stateLen    = 39
-	headLen     = 35
-	ownerAt     = 2
-	ownerEnd    = ownerAt + len(driver.Owner{})
-	longest     = 1<<48 - 1 // of a duration, in milliseconds: 8900 years
-	maxAttempts = math.MaxInt32
+	headLen     = 61
+	longest     = 1<<40 - 1 // of a duration, in milliseconds: 34 years
+	maxAttempts = 1<<24 - 1
 )
+
+// Where the parts of the head stand.
+const (
+	stateAt    = 1
+	ownerAt    = 2
+	checkAt    = ownerAt + len(driver.Owner{})
+	kindAt     = checkAt + checkLen
+	onCrashAt  = kindAt + 1
+	fenceAt    = onCrashAt + 1
+	attemptAt  = fenceAt + 5
+	maxAt      = attemptAt + 3
+	lifeAt     = maxAt + 3
+	elapsedAt  = lifeAt + 5
+	leaseAt    = elapsedAt + 5
+	retainAt   = leaseAt + 5
+	identityAt = retainAt + 5
+	notesAt    = identityAt + 3
+)
+
+// algorithms are those that are stored as a number, their place in this list. It may only grow.
+var algorithms = [...]string{"http-bytes/1", "http-content/1", "json-sha256/1", "identity/1"}
 
 // State is what the record is, and for a running or done one how it got there.
 type State uint8
@@ -57,7 +72,8 @@ const (
 	Resolved State = 0xee // by an operator, so that the outcome is no owner's
 )
 
-// Record is a packed record. Durations of head and state come back rounded up to milliseconds.
+// Record is a packed record. Durations of the head come back rounded up to milliseconds, and those of
+// more than 34 years as that.
 type Record struct {
 	State       State
 	OnCrash     driver.OnCrash
@@ -79,139 +95,4 @@ type Record struct {
 	Outcome     string
 	Note        driver.Note
 	OutcomeNote driver.Note
-}
-
-// Milliseconds is d in the unit of head and state: rounded up, since nothing may end early, at least 1 and at most 2^48-1.
-func Milliseconds(d time.Duration) int64 {
-	ms := int64(d / time.Millisecond)
-	if d%time.Millisecond > 0 {
-		ms++
-	}
-	return min(max(1, ms), longest)
-}
-
-// AppendClaim appends the record that c asks for, as the first attempt of the key.
-func AppendClaim(dst []byte, key string, c *driver.Claim) []byte {
-	dst = appendState(dst, key, Running, &c.Owner, 0, Milliseconds(c.DoubtRetain), 0)
-	from := len(dst)
-	dst = append(dst, byte(c.OnCrash))
-	dst = append48(dst, 1)
-	dst = binary.BigEndian.AppendUint32(dst, 1)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(min(max(0, c.MaxAttempts), maxAttempts)))
-	dst = append48(dst, Milliseconds(c.Lease))
-	dst = append48(dst, Milliseconds(c.Retain))
-	lengthAt := len(dst)
-	dst = append(dst, make([]byte, 4+checkLen)...)
-	dst = appendIdentity(dst, key, c)
-	binary.BigEndian.PutUint32(dst[lengthAt:], uint32(len(dst)-from-headLen))
-	end := from + headLen - checkLen
-	sum := digest(key, dst[from:end])
-	copy(dst[end:], sum[:])
-	return AppendNotes(dst, key, &c.Note, &c.Note)
-}
-
-// AppendRunning appends how the value begins of a record that is running, awaited by nobody, and the owner's.
-func AppendRunning(dst []byte, o *driver.Owner) []byte {
-	return append(append(dst, version, byte(Running)), o[:]...)
-}
-
-func appendState(dst []byte, key string, s State, o *driver.Owner, kind driver.Kind, life int64, outcome int) []byte {
-	from := len(dst)
-	dst = append(dst, version, byte(s))
-	dst = append(dst, o[:]...)
-	dst = append(dst, byte(kind))
-	dst = append48(dst, life)
-	dst = append48(dst, 0)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(outcome))
-	sum := digest(key, dst[from:])
-	return append(dst, sum[:]...)
-}
-
-// AppendDone appends the state of a record that its owner has completed.
-func AppendDone(dst []byte, key string, o *driver.Owner, out *driver.Outcome) []byte {
-	life := int64(0)
-	if out.Retain > 0 {
-		life = Milliseconds(out.Retain)
-	}
-	return appendState(dst, key, Done, o, out.Kind, life, len(out.Bytes)+checkLen)
-}
-
-// AppendOutcome appends the outcome section.
-func AppendOutcome(dst []byte, key string, out *driver.Outcome) []byte {
-	return seal(append(dst, out.Bytes...), len(dst), key)
-}
-
-func append48(dst []byte, n int64) []byte {
-	return append(dst, byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-}
-
-func appendIdentity(dst []byte, key string, c *driver.Claim) []byte {
-	from := len(dst)
-	dst = AppendFingerprint(dst, &c.Fingerprint)
-	dst = append(dst, c.Labels.KeyTag[:]...)
-	dst = append(dst, c.Labels.ScopeTag[:]...)
-	dst = binary.AppendVarint(dst, int64(c.MaxExecution/time.Second))
-	dst = binary.AppendVarint(dst, int64(c.MaxExecution%time.Second))
-	dst = appendText(dst, c.Labels.KeyHint)
-	dst = appendText(dst, c.Labels.Operation)
-	if c.Labels.Route == c.Labels.Operation {
-		dst = append(dst, 0)
-	} else {
-		dst = binary.AppendUvarint(dst, uint64(len(c.Labels.Route))+1)
-		dst = append(dst, c.Labels.Route...)
-	}
-	dst = appendText(dst, c.Labels.Host)
-	return seal(dst, from, key)
-}
-
-// AppendFingerprint appends what the identity of a record with that fingerprint begins with, and of no other.
-func AppendFingerprint(dst []byte, f *driver.Fingerprint) []byte {
-	return appendText(appendText(dst, f.Algorithm), f.Sum)
-}
-
-// AppendNotes appends the notes section: of the last transition and of the outcome.
-func AppendNotes(dst []byte, key string, last, outcome *driver.Note) []byte {
-	from := len(dst)
-	dst = appendNote(dst, last)
-	if *outcome != *last {
-		dst = appendNote(dst, outcome)
-	}
-	return seal(dst, from, key)
-}
-
-func appendNote(dst []byte, n *driver.Note) []byte {
-	for _, text := range [...]string{n.Actor, n.Reason, n.TraceID, n.Node} {
-		dst = appendText(dst, text)
-	}
-	return dst
-}
-
-func appendText(dst []byte, text string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
-}
-
-// Beginning is state and head of a value, of which no other write of the key has the same: a done record is written once
-// for each owner and fence.
-func Beginning(value string) string { return value[:min(len(value), stateLen+headLen)] }
-
-// digest is what a part of the key's value ends with.
-func digest(key string, part []byte) [checkLen]byte {
-	sum := sha1.Sum(append(append(make([]byte, 0, 192), key...), part...)) //nolint:gosec // see the import
-	return [checkLen]byte(sum[:])
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// seal appends the checksum of the section that begins at from.
-func seal(dst []byte, from int, key string) []byte {
-	return binary.BigEndian.AppendUint32(dst, sum(key, dst[from:]))
-}
-
-func sum(key string, section []byte) uint32 {
-	return crc32.Update(crc32.Checksum(raw(key), castagnoli), castagnoli, section)
-}
-
-// raw is s as bytes that nobody may write to.
-func raw(s string) []byte {
-	return unsafe.Slice(unsafe.StringData(s), len(s)) //nolint:gosec // nothing is allocated for a look
 }

@@ -31,16 +31,13 @@ func claim() *driver.Claim {
 	}
 }
 
-// ended is what a Complete or a Resolve makes of a claim's record.
-func ended(c *driver.Claim, s State, out *driver.Outcome, note *driver.Note) string {
-	notes := len(AppendNotes(nil, key, &c.Note, &c.Note))
-	running := AppendClaim(nil, key, c)
-	value := AppendDone(nil, key, &c.Owner, out)
-	if s != Done {
-		value = appendState(nil, key, s, &c.Owner, out.Kind, Milliseconds(out.Retain), len(out.Bytes)+checkLen)
-	}
-	value = append(value, running[stateLen:len(running)-notes]...)
-	return string(AppendNotes(AppendOutcome(value, key, out), key, note, &out.Note))
+// resolved is what a Resolve makes of a claim's record.
+func resolved(c *driver.Claim, out *driver.Outcome, note *driver.Note) string {
+	begun := BegunBy(&c.Owner, Beginning(string(AppendClaim(nil, key, c))))
+	value := []byte(begun)
+	value[stateAt], value[kindAt] = byte(Resolved), byte(out.Kind)
+	put40(value[lifeAt:], Milliseconds(out.Retain))
+	return string(AppendOutcome(seal(AppendNotes(value, note, &out.Note), 0, len(value), key), key, out))
 }
 
 var shapes = []struct {
@@ -51,7 +48,9 @@ var shapes = []struct {
 	{"running", func() string { return string(AppendClaim(nil, key, claim())) }, running},
 	{"done", func() string {
 		out := driver.Outcome{Kind: driver.Answer, Bytes: []byte("\x00a\xff\n"), Note: driver.Note{Node: "payments-c"}}
-		return ended(claim(), Done, &out, &out.Note)
+		c := claim()
+		begun := BegunBy(&c.Owner, Beginning(string(AppendClaim(nil, key, c))))
+		return string(AppendDone(nil, key, begun, &out, begun.Retain()))
 	}, func() Record {
 		r := running()
 		r.State, r.Kind, r.Life, r.Outcome = Done, driver.Answer, r.Retain, "\x00a\xff\n"
@@ -61,7 +60,7 @@ var shapes = []struct {
 	}},
 	{"resolved", func() string {
 		out := driver.Outcome{Kind: driver.Tombstone, Retain: time.Hour, Note: driver.Note{Reason: "too large"}}
-		return ended(claim(), Resolved, &out, &driver.Note{Actor: "ops@example.com"})
+		return resolved(claim(), &out, &driver.Note{Actor: "ops@example.com"})
 	}, func() Record {
 		r := running()
 		r.State, r.Kind, r.Life = Resolved, driver.Tombstone, time.Hour
@@ -154,7 +153,7 @@ func TestFlippedBitsAreRefused(t *testing.T) {
 // Each part is under the key's checksum, so that parts of two keys do not make a record.
 func TestPartsOfOtherKeysAreRefused(t *testing.T) {
 	mine, other := shapes[1].make(), string(AppendClaim(nil, "other", claim()))
-	for _, at := range []int{0, 1, stateLen, stateLen + headLen, len(mine) / 2} {
+	for _, at := range []int{0, 1, headLen, len(Beginning(mine)), len(mine) - 6} {
 		mixed := mine[:at] + other[at:]
 		_, err := Decode(key, mixed)
 		check.ErrorIs(t, err, driver.ErrUndecodable, "the first %d bytes of one record and the rest of another", at)
@@ -164,18 +163,38 @@ func TestPartsOfOtherKeysAreRefused(t *testing.T) {
 func TestFingerprintsBeginTheIdentity(t *testing.T) {
 	c := claim()
 	value := string(AppendClaim(nil, key, c))
-	check.True(t, strings.HasPrefix(value[stateLen+headLen:], string(AppendFingerprint(nil, &c.Fingerprint))), "it begins otherwise")
+	check.True(t, strings.HasPrefix(value[headLen:], string(AppendFingerprint(nil, &c.Fingerprint))), "it begins otherwise")
 	for _, other := range []driver.Fingerprint{
 		{}, {Algorithm: c.Fingerprint.Algorithm}, {Sum: c.Fingerprint.Sum},
 		{Algorithm: c.Fingerprint.Algorithm, Sum: c.Fingerprint.Sum[:31]}, {Algorithm: c.Fingerprint.Algorithm + "x", Sum: c.Fingerprint.Sum},
 	} {
-		check.True(t, !strings.HasPrefix(value[stateLen+headLen:], string(AppendFingerprint(nil, &other))), "%q matches", other)
+		check.True(t, !strings.HasPrefix(value[headLen:], string(AppendFingerprint(nil, &other))), "%q matches", other)
+	}
+}
+
+// Who does not know how a record began sends nothing that could be taken for one.
+func TestBegun(t *testing.T) {
+	c := claim()
+	beginning := Beginning(string(AppendClaim(nil, key, c)))
+	known, other := BegunBy(&c.Owner, beginning), driver.Owner{1}
+	check.Equal(t, string(known), beginning, "the owner's own")
+	check.Equal(t, known.Retain(), Milliseconds(c.Retain), "the retention of a known one")
+	awaited := beginning[:stateAt] + string(rune(Awaited)) + beginning[ownerAt:]
+	for what, b := range map[string]Begun{
+		"nothing": BegunBy(&c.Owner, ""), "another owner's": BegunBy(&other, beginning), "one that is awaited": BegunBy(&c.Owner, awaited),
+	} {
+		check.Equal(t, b.Retain(), 0, "the retention of %s", what)
+		check.True(t, !strings.HasPrefix(beginning, b.Mark()) && !strings.HasPrefix(awaited, b.Mark()), "%s begins as the record does", what)
+		check.True(t, len(b.Mark()) == len(known.Mark()), "%s has a mark of %d bytes", what, len(b.Mark()))
+	}
+	for n := range headLen + 1 {
+		check.True(t, len(Beginning(beginning[:n])) <= n, "the beginning of %d bytes", n)
 	}
 }
 
 func TestMilliseconds(t *testing.T) {
 	for d, want := range map[time.Duration]int64{
-		-1: 1, 0: 1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Second: 1000, math.MaxInt64: 9223372036855,
+		-1: 1, 0: 1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Second: 1000, math.MaxInt64: 1<<40 - 1,
 	} {
 		check.Equal(t, Milliseconds(d), want, "%v", d)
 	}
@@ -188,7 +207,7 @@ func TestLongDurations(t *testing.T) {
 	check.NoError(t, err, "a record for ever")
 	check.Equal(t, r.MaxExecution, time.Duration(math.MaxInt64), "max execution")
 	for _, d := range []time.Duration{r.Lease, r.Life, r.Retain} {
-		check.True(t, d > math.MaxInt64-time.Second, "for ever became %v", d)
+		check.True(t, d > 34*365*24*time.Hour, "for ever became %v", d)
 	}
 }
 
