@@ -1,0 +1,121 @@
+package pgstore
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/testsvc"
+	"github.com/onceward/onceward/storetest"
+)
+
+// Mutants are statements that are wrong in one place, and the rule of the suite that finds it.
+var mutants = []struct {
+	name      string
+	statement string
+	changes   []string // old, new, …
+	rule      string
+}{
+	{"Upsert", "acquire", []string{
+		"NOT EXISTS (SELECT FROM seen) AND ", "", "DO NOTHING", "DO UPDATE SET owner = $2, fence = records.fence + 1", "SELECT 1,", "SELECT 2,",
+	}, "01"},
+	{"UnownedComplete", "complete", []string{"AND owner = $2 ", "AND $2::bytea IS NOT NULL "}, "06"},
+	{"UnownedExtend", "extend", []string{
+		"AND owner = $2 AND phase", "AND $2::bytea IS NOT NULL AND phase", "AND owner = $2 AND expires_at", "AND expires_at",
+	}, "06"},
+	{"UnownedRelease", "release", []string{"AND owner = $2 ", "AND $2::bytea IS NOT NULL "}, "06"},
+	{"CompleteOverwrites", "complete", []string{"AND phase = 1", "AND phase > 0"}, "07"},
+	{"ExpiredIsMine", "complete", []string{" AND expires_at > clock_timestamp()", ""}, "06"},
+	{"OneClock", "acquire", []string{"t.now + $10::bigint", "t.now + LEAST($8, $10)::bigint"}, "02"},
+	{"FrozenClock", "takeover", []string{
+		"AND (given_up OR lease_until <= clock_timestamp())", "", "attempt = attempt + 1", "attempt = attempt",
+	}, "01"},
+	{"RetentionOfTheDoubt", "complete", []string{"$6::bigint, 0), retain)", "$6::bigint, 0), doubt_retain)"}, "02"},
+	{"BriefDoubt", "extend", []string{
+		"expires_at = clock_timestamp() + doubt_retain * interval '1 microsecond'", "expires_at = r.expires_at",
+	}, "02"},
+	{"FenceReset", "anew", []string{"fence = fence + 1", "fence = 1"}, "03"},
+	{"SameFence", "takeover", []string{"fence = fence + 1", "fence = fence"}, "03"},
+	{"AnyFenceResolves", "resolve", []string{"AND fence = $2 ", "AND $2::bigint IS NOT NULL "}, "03"},
+	{"ForceKeepsFence", "resolve", []string{"THEN 1 ELSE 0 END,\n", "THEN 0 ELSE 0 END,\n"}, "03"},
+	{"ResolveOfTheLiving", "resolve", []string{"(given_up OR lease_until <= clock_timestamp())", "true"}, "03"},
+	{"LateAcquire", "refuse", []string{"false, $2, 0", "false, substr($2::bytea, 1, 0), 0"}, "08"},
+	{"BriefResidue", "refuse", []string{"interval '1 minute'", "interval '1 millisecond'"}, "08"},
+	{"SweepsTheLiving", "sweep", []string{
+		"FOR UPDATE SKIP LOCKED", "", ") AND expires_at <= clock_timestamp()", ")",
+		"AND version = 1", "AND pg_sleep(0.05) IS NOT NULL", // so that there is time to acquire what is swept
+	}, "15"},
+	{"ListsTheDead", "list", []string{"AND r.expires_at > t.now", ""}, "15"},
+	{"GivenUpRuns", "extend", []string{
+		"given_up = $3::bigint = 0", "given_up = false",
+		"clock_timestamp() + $3::bigint", "clock_timestamp() + COALESCE(NULLIF($3::bigint, 0), lease)",
+	}, "17"},
+	{"UntoldTakeOver", "takeover", []string{"2 AS step", "0 AS step"}, "18"},
+	{"ForceUntold", "resolve", []string{"THEN 8 ELSE 7", "THEN 7 ELSE 7"}, "18"},
+	{"GivenUpTwice", "extend", []string{"was.given_up AND was.same_note", "false"}, "18"},
+	{"UpsertOfMany", "acquire_many", []string{"DO NOTHING", "DO UPDATE SET owner = EXCLUDED.owner, fence = records.fence + 1"}, "01"},
+	{"UnownedCompleteOfMany", "complete_many", []string{"AND r.owner = a.owner ", "AND a.owner IS NOT NULL "}, "06"},
+	{"OverwriteByMany", "complete_many", []string{"AND r.phase = 1", "AND r.phase > 0"}, "07"},
+	{"ExpiredIsOfMany", "complete_many", []string{" AND r.expires_at > clock_timestamp()", ""}, "06"},
+	{"OneClockOfMany", "acquire_many", []string{"t.now + a.doubt_retain", "t.now + LEAST(a.lease, a.doubt_retain)"}, "02"},
+	{"ConfusionOfMany", "acquire_many", []string{"a.owner, 1, 1,", "(SELECT owner FROM asked LIMIT 1), 1, 1,"}, "05"},
+	{"UntoldByMany", "complete_many", []string{"5 AS step", "0 AS step"}, "18"},
+	{"RetentionOfMany", "complete_many", []string{"a.retain, 0), r.retain)", "a.retain, 0), r.doubt_retain)"}, "02"},
+	{"TrailForEver", "history", []string{"$2::bigint < 0 OR", "true OR"}, "19"},
+}
+
+const asMutant = "PGSTORE_TEST_MUTANT"
+
+// The test binary is also the process in which a mutant fails.
+func TestMutants(t *testing.T) {
+	if name := os.Getenv(asMutant); name != "" {
+		conformanceOfMutant(t, name)
+		return
+	}
+	server := testsvc.Postgres(t, "max_connections = 500")
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestMutants$/^"+m.rule)
+			child.Env = append(os.Environ(), asMutant+"="+m.name, "TEST_POSTGRES_URL="+server.URL)
+			out, err := child.CombinedOutput()
+			check.True(t, err != nil, "nobody has noticed:\n%s", out)
+			promise := "broken promise: rule " + strings.TrimPrefix(m.rule, "0") + ","
+			check.True(t, strings.Contains(string(out), promise), "it failed otherwise:\n%s", out)
+		})
+	}
+}
+
+func conformanceOfMutant(t *testing.T, name string) {
+	t.Helper()
+	server := testsvc.SharedPostgres(t)
+	open := func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
+		s := openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain})
+		for _, m := range mutants {
+			if m.name == name {
+				s.sql.change(t, m.statement, m.changes)
+				if strings.HasSuffix(m.statement, "_many") {
+					return &company{s}
+				}
+			}
+		}
+		return s
+	}
+	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
+		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
+}
+
+func (s statements) change(t testing.TB, name string, changes []string) {
+	t.Helper()
+	for i := 0; i < len(changes); i += 2 {
+		check.True(t, strings.Contains(s[name], changes[i]), "%s has no %q any more", name, changes[i])
+		s[name] = strings.ReplaceAll(s[name], changes[i], changes[i+1])
+	}
+}

@@ -1,0 +1,1 @@
+SELECT NOT pg_try_advisory_xact_lock($1)
