@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS onceward_trail;
+
+DELETE FROM onceward_migrations WHERE version = 2;

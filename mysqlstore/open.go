@@ -1,0 +1,86 @@
+package mysqlstore
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+const (
+	mostConnections = 64
+	dialTimeout     = 5 * time.Second
+)
+
+// Open returns a store on a pool of its own of at most 64 connections, which Close ends. The URL is
+//
+//	mysql://user:password@host:3306/database?tls=true
+//
+// or mariadb:// with the same. The parameters are those of github.com/go-sql-driver/mysql. A server that cannot be used is an
+// error, as for [New]. Errors do not show the password.
+func Open(address string, o *Options) (*Store, error) {
+	db, err := connect(address, mostConnections)
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(db, o)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	s.close = func() { _ = db.Close() }
+	return s, nil
+}
+
+// connect returns a pool on which nothing was done yet.
+func connect(address string, connections int) (*sql.DB, error) {
+	config, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, fmt.Errorf("mysqlstore: the address: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(time.Minute)
+	db.SetConnMaxLifetime(time.Hour) // so that a name that leads elsewhere is noticed some day
+	return db, nil
+}
+
+func parse(address string) (*mysql.Config, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		// The error of url.Parse shows the whole address.
+		return nil, errors.New("mysqlstore: the address is no URL: characters such as / @ : % in a password have to be escaped")
+	}
+	switch {
+	case u.Scheme != "mysql" && u.Scheme != "mariadb":
+		return nil, fmt.Errorf("mysqlstore: %s: unknown scheme: use mysql or mariadb", u.Redacted())
+	case u.Host == "" || len(u.Path) < 2:
+		return nil, fmt.Errorf("mysqlstore: %s: host or database is missing: use %s://user:password@host:3306/database", u.Redacted(), u.Scheme)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "3306"
+	}
+	config, err := mysql.ParseDSN("tcp(" + net.JoinHostPort(u.Hostname(), port) + ")/?" + u.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("mysqlstore: %s: %w", u.Redacted(), err)
+	}
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	config.DBName = u.Path[1:]
+	config.MaxAllowedPacket = 0        // ask the server
+	config.Logger = &mysql.NopLogger{} // what it says is in the errors too
+	if config.Timeout == 0 {
+		config.Timeout = dialTimeout
+	}
+	return config, nil
+}

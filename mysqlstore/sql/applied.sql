@@ -1,0 +1,1 @@
+SELECT version, TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', applied_at) FROM onceward_migrations

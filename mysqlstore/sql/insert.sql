@@ -1,0 +1,2 @@
+INSERT INTO onceward_records SET
+/*fields*/, id = ?

@@ -1,0 +1,2 @@
+SELECT /*columns*/, outcome_digest, outcome
+FROM onceward_records WHERE id = ?

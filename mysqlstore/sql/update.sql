@@ -1,0 +1,3 @@
+UPDATE onceward_records SET
+/*fields*/
+WHERE id = ?
