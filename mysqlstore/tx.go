@@ -22,7 +22,8 @@ import (
 // is in doubt later, so that nothing happens twice.
 //
 // Whatever goes wrong with a key rolls the transaction back: any error of the database, and a Complete that is lost. Its Commit
-// then returns [sql.ErrTxDone], so that no effect is committed without its key. A statement that changes tables, such as
+// then returns [sql.ErrTxDone], so that no effect is committed without its key, and the attempt ends with an error that says to
+// ask again. A statement that changes tables, such as
 // CREATE or ALTER, commits implicitly in MySQL and MariaDB: the effect up to there then stands with a running record.
 //
 // [DoTx] does all of this by itself, and holds no key that is known.
@@ -43,7 +44,7 @@ type inside struct {
 
 // Acquire implements [driver.Store].
 func (t *inside) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
-	err = t.do(ctx, newRow(id, &c, 1), func() error {
+	err = t.do(ctx, driver.ErrUnavailable, newRow(id, &c, 1), func() error {
 		g, err = t.verbs.acquireAtOnce(ctx, id, &c)
 		if err == nil && g.Verdict == driver.Acquired {
 			t.mine[id] = c.Owner
@@ -56,7 +57,7 @@ func (t *inside) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g d
 // Extend implements [driver.Store]. A sign of life sends nothing: the transaction is one, and its user may be in the middle
 // of a statement.
 func (t *inside) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
-	return t.do(ctx, &row{Record: driver.Record{Note: e.Note}}, func() error {
+	return t.do(ctx, driver.ErrTransaction, &row{Record: driver.Record{Note: e.Note}}, func() error {
 		if owner, ok := t.mine[id]; ok && owner == o && e.Lease > 0 {
 			return nil
 		}
@@ -67,10 +68,11 @@ func (t *inside) Extend(ctx context.Context, id driver.ID, o driver.Owner, e dri
 // Complete implements [driver.Store].
 func (t *inside) Complete(ctx context.Context, id driver.ID, o driver.Owner, out driver.Outcome) error {
 	next := &row{Record: driver.Record{Note: out.Note, Outcome: out}}
-	return t.do(ctx, next, func() error {
+	return t.do(ctx, driver.ErrTransaction, next, func() error {
 		err := t.verbs.complete(ctx, id, o, &out)
 		if errors.Is(err, driver.ErrLost) {
 			t.end(err)
+			err = fmt.Errorf("%w: mysqlstore: the transaction was rolled back, because the key is not its own", driver.ErrTransaction)
 		}
 		return err
 	})
@@ -78,7 +80,7 @@ func (t *inside) Complete(ctx context.Context, id driver.ID, o driver.Owner, out
 
 // Release implements [driver.Store].
 func (t *inside) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
-	return t.do(ctx, &row{Record: driver.Record{Note: n}}, func() error {
+	return t.do(ctx, driver.ErrTransaction, &row{Record: driver.Record{Note: n}}, func() error {
 		delete(t.mine, id)
 		return t.verbs.release(ctx, id, o, n)
 	})
@@ -86,13 +88,13 @@ func (t *inside) Release(ctx context.Context, id driver.ID, o driver.Owner, n dr
 
 // Resolve implements [driver.Store].
 func (t *inside) Resolve(ctx context.Context, id driver.ID, res driver.Resolution) error {
-	return t.do(ctx, resolved(&res), func() error { return t.verbs.resolve(ctx, id, &res) })
+	return t.do(ctx, driver.ErrTransaction, resolved(&res), func() error { return t.verbs.resolve(ctx, id, &res) })
 }
 
 // Get implements [driver.Store].
 func (t *inside) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
 	found := driver.Record{ID: id}
-	err := t.do(ctx, new(row), func() error {
+	err := t.do(ctx, driver.ErrUnavailable, new(row), func() error {
 		r, err := t.verbs.row(ctx, t.verbs.stmt.read, id)
 		if err == nil {
 			found = r.record(id)
@@ -102,12 +104,12 @@ func (t *inside) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
 	return found, err
 }
 
-// do makes one verb, unless the transaction has ended. Next is what it brings.
-func (t *inside) do(ctx context.Context, next *row, verb func() error) error {
+// do makes one verb, unless the transaction has ended, which the verb's kind of error then says. Next is what it brings.
+func (t *inside) do(ctx context.Context, ended error, next *row, verb func() error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dead != nil {
-		return fmt.Errorf("%w: mysqlstore: the transaction was rolled back before: %w", driver.ErrUnavailable, t.dead)
+		return fmt.Errorf("%w: mysqlstore: the transaction was rolled back before: %w", ended, t.dead)
 	}
 	err := t.store.ready(ctx, next)
 	if err == nil {
@@ -117,7 +119,10 @@ func (t *inside) do(ctx context.Context, next *row, verb func() error) error {
 		return err
 	}
 	t.end(err)
-	return undone(err)
+	if ended == driver.ErrUnavailable { //nolint:errorlint // it is that very one
+		return undone(err)
+	}
+	return fmt.Errorf("%w: mysqlstore: it was rolled back: %w", ended, err)
 }
 
 // end rolls the transaction back. That is done by the server when the connection does not answer.

@@ -132,7 +132,7 @@ func TestErrorOfAKeyRollsBack(t *testing.T) {
 	check.NoError(t, s.effect(bg, tx, "a"), "effect")
 	err = s.Tx(tx).Complete(bg, id, c.Owner, sampled)
 	check.Equal(t, number(err), lockTimeout, "the error of Complete")
-	check.ErrorIs(t, err, driver.ErrUnavailable, "Complete of a row that is held")
+	check.ErrorIs(t, err, driver.ErrTransaction, "Complete of a row that is held")
 	check.ErrorIs(t, tx.Commit(), sql.ErrTxDone, "Commit")
 	check.Equal(t, s.effects(t, "a"), 0, "effects")
 }
@@ -147,7 +147,7 @@ func TestLostCompleteRollsBack(t *testing.T) {
 	check.NoError(t, s.effect(bg, tx, "a"), "effect")
 	check.NoError(t, inside.Extend(bg, id, c.Owner, driver.Extension{Lease: time.Minute}), "a sign of life")
 	check.ErrorIs(t, inside.Complete(bg, id, newOwner(), sampled), driver.ErrLost, "Complete by somebody else")
-	check.ErrorIs(t, inside.Complete(bg, id, c.Owner, sampled), driver.ErrUnavailable, "Complete afterwards")
+	check.ErrorIs(t, inside.Complete(bg, id, c.Owner, sampled), driver.ErrTransaction, "Complete afterwards")
 	check.ErrorIs(t, tx.Commit(), sql.ErrTxDone, "Commit")
 	check.Equal(t, s.effects(t, "a"), 0, "effects")
 	r, err := s.Get(bg, id)
