@@ -5,11 +5,11 @@ SHELL      := bash
 FUZZTIME   ?= 5s
 LINTER     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
-.PHONY: help quick test lint fuzz bench fmt tidy
+.PHONY: help quick test lint fuzz torture torture-ci bench fmt tidy
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
 quick: ## Test the core: no servers, seconds
 	go test ./...
@@ -26,6 +26,12 @@ lint: ## Check formatting, go vet and all linters
 
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) .ci/each $(CURDIR)/.ci/fuzz
+
+torture: ## Kill, freeze, cut off and check for about an hour, and write proof/report.md
+	.ci/torture full
+
+torture-ci: ## The same for a few minutes
+	.ci/torture slice
 
 bench: ## Run the Go benchmarks of every module
 	.ci/each go test -run '^$$' -bench . -benchmem ./...

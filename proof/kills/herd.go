@@ -3,6 +3,7 @@ package kills
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -29,6 +30,7 @@ type herd struct {
 	names    []string
 	told     map[string]*told
 	counters counters
+	wrong    []string // what was heard that should not be, in words
 }
 
 // counters say what happened, and then what was wrong.
@@ -111,18 +113,28 @@ func (h *herd) hear(q request, status int, body string, err error, left bool) {
 		c.Unanswered++
 	case status == http.StatusCreated && key.answer != "" && key.answer != body:
 		c.Differing++
+		h.complain(q, status, body)
 	case status == http.StatusCreated:
 		key.answer = body
 	case status == http.StatusServiceUnavailable:
 		c.Refused++
 	case q.answered: // somebody was told the answer, and now it is not there
 		c.Lost++
+		h.complain(q, status, body)
 	case strings.HasPrefix(body, "in-progress"):
 		c.Busy++
 	case strings.HasPrefix(body, "in-doubt"):
 		key.inDoubt = true
 	default:
 		c.Failed++
+		h.complain(q, status, body)
+	}
+}
+
+// complain keeps the first few answers that should not be. h.mu is held.
+func (h *herd) complain(q request, status int, body string) {
+	if len(h.wrong) < 10 {
+		h.wrong = append(h.wrong, fmt.Sprintf("%s, told before: %q; now: %d %q", q.name, h.told[q.name].answer, status, body))
 	}
 }
 

@@ -3,6 +3,7 @@ package kills
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -53,6 +54,9 @@ func (p *plan) run(ctx context.Context) (counters, error) {
 		return h.counters, *err
 	}
 	err := p.settle(ctx, h)
+	if len(h.wrong) > 0 {
+		err = errors.Join(err, fmt.Errorf("wrong answers: %s", strings.Join(h.wrong, "; ")))
+	}
 	return h.counters, err
 }
 
@@ -133,7 +137,7 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 	for range 16 {
 		all.Go(func() {
 			for name := range names {
-				h.ask(ctx, via, base, name)
+				h.ask(ctx, via, base, name, p.Mode)
 			}
 		})
 	}
@@ -156,11 +160,13 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 	return nil
 }
 
-// ask asks for a key until nobody runs it any more.
-func (h *herd) ask(ctx context.Context, via *http.Client, base, name string) {
+// ask asks for a key until nobody runs it any more. What is in doubt only for as long as a lease may last is one of those that
+// are run again.
+func (h *herd) ask(ctx context.Context, via *http.Client, base, name string, mode Mode) {
 	for until := time.Now().Add(30 * time.Second); ; pause(ctx, 20*time.Millisecond) {
 		status, body, err := send(ctx, via, base, name, "")
-		busy := err != nil || status == http.StatusServiceUnavailable || strings.HasPrefix(body, "in-progress")
+		busy := err != nil || status == http.StatusServiceUnavailable || strings.HasPrefix(body, "in-progress") ||
+			mode != Hold && strings.HasPrefix(body, "in-doubt")
 		if busy && time.Now().Before(until) && ctx.Err() == nil {
 			continue
 		}
