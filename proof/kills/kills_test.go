@@ -30,7 +30,7 @@ func run(t *testing.T, p plan) counters {
 		p.Effects = func() (map[string]int, error) { return lines(p.Ledger) }
 	}
 	got, err := p.run(t.Context())
-	report.Line(t, "seed %d, %+v", p.Seed, got)
+	report.Linef(t, "seed %d, %+v", p.Seed, got)
 	if p.Store != "memory:" {
 		check.NoError(t, err, "running")
 	}

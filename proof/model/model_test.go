@@ -63,7 +63,7 @@ func (s *search) run(t *testing.T) {
 	}
 	out := explore(t, s, workers)
 	states := number(out, `(\d+) states, stored`)
-	report.Line(t, "%d workers: %d states, %s", workers, states, line(out, "pan:1:"))
+	report.Linef(t, "%d workers: %d states, %s", workers, states, line(out, "pan:1:"))
 	check.True(t, states > 0, "the search says nothing:\n%s", out)
 	if s.finds != "" {
 		check.True(t, strings.Contains(line(out, "pan:1:"), s.finds), "it must find a violation of %q:\n%s", s.finds, out)

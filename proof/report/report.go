@@ -10,8 +10,8 @@ import (
 // variable names the file to which lines are added. Tests of several packages share it, one after the other.
 const variable = "TORTURE_REPORT"
 
-// Line logs what a test did, with its seed and its counters, and adds it to the report if one is kept.
-func Line(t testing.TB, format string, args ...any) {
+// Linef logs what a test did, with its seed and its counters, and adds it to the report if one is kept.
+func Linef(t testing.TB, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf(format, args...)
 	t.Log(line)

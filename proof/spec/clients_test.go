@@ -152,7 +152,7 @@ func TestGuardMutants(t *testing.T) {
 	} {
 		l := loads{size(60, 2000), seedOf(t), m.faults, m.onCrash}
 		shown, first := l.run(t, func(s driver.Store) asker { return &guard{store: s, onCrash: m.onCrash, flaw: m.flaw} })
-		report.Line(t, "%-18s shows in %5.1f %% of %d loads: %v", m.flaw, 100*float64(shown)/float64(l.count), l.count, first)
+		report.Linef(t, "%-18s shows in %5.1f %% of %d loads: %v", m.flaw, 100*float64(shown)/float64(l.count), l.count, first)
 		check.True(t, shown > 0, "the clients of %s see nothing, seed %d", m.flaw, l.seed)
 	}
 }

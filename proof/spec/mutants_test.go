@@ -50,13 +50,13 @@ func TestMutants(t *testing.T) {
 		s := series{profile: m.profile, patience: time.Second, histories: size(80, 4000), seed: seed}
 		s.inBubble(t, func() driver.Store { return newBroken(m.flaw) }, &c)
 		shows := float64(c.bad) / float64(s.histories)
-		report.Line(t, "%-20s shows in %5.1f %% of %d histories (%s)", m.flaw, 100*shows, s.histories, m.profile.Name)
+		report.Linef(t, "%-20s shows in %5.1f %% of %d histories (%s)", m.flaw, 100*shows, s.histories, m.profile.Name)
 		check.True(t, c.bad > 0, "the checker does not see %s, seed %d", m.flaw, seed)
 		if shows < share {
 			weakest, share = m.flaw, shows
 		}
 	}
-	report.Line(t, "seed %d: the weakest is %s: so many histories of its profile miss it with a probability of %.0e",
+	report.Linef(t, "seed %d: the weakest is %s: so many histories of its profile miss it with a probability of %.0e",
 		seed, weakest, math.Pow(1-share, float64(size(80, 4000))))
 }
 
@@ -82,7 +82,7 @@ func TestMutantsInRealTime(t *testing.T) {
 				patience: time.Second, histories: size(60, 1000), atOnce: 60, seed: seedOf(t),
 			}
 			s.inRealTime(t, &c, nil)
-			report.Line(t, "%s shows in %.1f %% of %d histories", f, 100*float64(c.bad)/float64(s.histories), s.histories)
+			report.Linef(t, "%s shows in %.1f %% of %d histories", f, 100*float64(c.bad)/float64(s.histories), s.histories)
 			check.True(t, c.bad > 0, "the checker does not see %s, seed %d", f, s.seed)
 		})
 	}

@@ -175,7 +175,7 @@ func (c *tally) count(history []porcupine.Operation) {
 func (c *tally) legal(t *testing.T, what string, seed uint64, started time.Time, things ...string) {
 	t.Helper()
 	took := time.Since(started)
-	report.Line(t, "%s, seed %d: %.0f histories/s, %s", what, seed, float64(c.met["histories"])/took.Seconds(), c)
+	report.Linef(t, "%s, seed %d: %.0f histories/s, %s", what, seed, float64(c.met["histories"])/took.Seconds(), c)
 	if c.bad > 0 {
 		table, _ := os.ReadFile(c.illegal[0])
 		t.Errorf("%d illegal histories, kept in %s; the first:\n%s", c.bad, strings.Join(c.illegal, ", "), table)
