@@ -44,7 +44,7 @@ func TestConformanceOfASurvivor(t *testing.T) {
 	server := testsvc.Postgres(t, "max_connections = 300")
 	store := func(t testing.TB) driver.Store { return openAt(t, server.URL, nil) }
 	storetest.Run(t, store, &storetest.Options{
-		RealTime: true, Unit: unit, Runs: 2, Trail: trailOn(server),
+		RealTime: true, Unit: 2 * unit, Runs: 2, Trail: trailOn(server),
 		Crash: func(t testing.TB, s driver.Store) driver.Store {
 			server.Kill()
 			server.Restart()
@@ -126,7 +126,7 @@ func TestConformanceWithLostReplies(t *testing.T) {
 		}
 		s := openThrough(t, proxy, server, surely.schema)
 		return &insistent{Store: s, surely: surely}
-	}, &storetest.Options{RealTime: true, Unit: 2 * unit}) // each loss is a new connection
+	}, &storetest.Options{RealTime: true, Unit: 3 * unit}) // each loss is a new connection
 	lost := proxy.Count(testsvc.DropReply)
 	t.Logf("%d replies were lost", lost)
 	check.True(t, lost > 100, "only %d replies were lost, which proves too little", lost)

@@ -14,7 +14,7 @@ import (
 
 const (
 	defaultListLimit = 100
-	sweepStep        = 500 // rows that one statement removes, so that none holds many locks for long
+	sweepStep        = 500 // rows that one statement looks at, so that none holds many locks for long
 )
 
 // Sweep implements [driver.Sweeper]. With an audit trail it also removes the entries that are over, and makes the partitions
@@ -25,12 +25,13 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 			return removed, err
 		}
 		step := min(sweepStep, limit-removed)
-		n, err := s.exec(ctx, s.sql["sweep"], step)
-		removed += n
-		if err != nil {
+		var due, swept int
+		// It is planned each time, for the size that the table has by then.
+		if _, err := s.on.run(ctx, s.sql["sweep"], []any{&due, &swept}, pgx.QueryExecModeCacheDescribe, step); err != nil {
 			return removed, err
 		}
-		if n < step {
+		removed += swept
+		if due < step {
 			break
 		}
 	}

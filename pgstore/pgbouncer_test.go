@@ -67,6 +67,10 @@ func TestPgBouncerWithPreparedStatements(t *testing.T) {
 	schema := openAt(t, server.URL, nil).schema
 	pool := poolOf(t, front.URL+"&pool_max_conns=20")
 	s, err := New(pool, &Options{Schema: schema, Logger: quiet})
+	check.NoError(t, err, "a store")
+	check.True(t, strings.Contains(strings.Join(s.Promise().Notes, ""), "default_query_exec_mode=cache_describe"),
+		"what is said of PgBouncer: %q", s.Promise().Notes)
+	check.True(t, !strings.Contains(strings.Join(openAt(t, server.URL, nil).Promise().Notes, ""), "pooler"), "a pooler where there is none")
 	// The connections of the pool take turns, and the five behind PgBouncer too.
 	for end := time.Now().Add(20 * time.Second); err == nil && time.Now().Before(end); {
 		calls := make(chan error, 20)

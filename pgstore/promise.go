@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/onceward/onceward/driver"
 )
 
@@ -37,6 +39,8 @@ type facts struct {
 	standby                                      bool
 	readOnly, fsync, fullPages, commit, standbys string
 	ownsTrail                                    bool
+	pooled                                       bool // something stands between us and the server
+	prepared                                     bool // pgx keeps prepared statements
 }
 
 func (s *Store) inspect(ctx context.Context) (Promise, error) {
@@ -44,11 +48,27 @@ func (s *Store) inspect(ctx context.Context) (Promise, error) {
 	_, err := s.on.run(ctx, s.sql["inspect"], []any{
 		&f.version, &f.number, &f.standby, &f.readOnly, &f.fsync, &f.fullPages, &f.commit, &f.standbys, &f.ownsTrail,
 	}, s.schema)
+	if err == nil {
+		f.prepared = s.pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+		f.pooled, err = s.pooled(ctx)
+	}
 	if err != nil {
 		return Promise{}, err
 	}
 	s.ownsTrail = f.ownsTrail
 	return f.judge(s.audit)
+}
+
+// pooled reports whether the process that answers is another one than we are connected to, as with PgBouncer.
+func (s *Store) pooled(ctx context.Context) (bool, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return false, unsent(err)
+	}
+	defer conn.Release()
+	var pid int64
+	err = conn.QueryRow(ctx, "SELECT pg_backend_pid()::bigint").Scan(&pid)
+	return pid != int64(conn.Conn().PgConn().PID()), failure(err)
 }
 
 // judge returns what the server can keep, and an error if it cannot be used.
@@ -78,6 +98,17 @@ func (f *facts) judge(audit driver.AuditLevel) (p Promise, err error) {
 		p.Notes = append(p.Notes, "synchronous_commit is local, so that synchronous_standby_names has no effect")
 	default:
 		p.Notes = append(p.Notes, "commits wait for "+f.standbys)
+	}
+	switch {
+	case f.pooled && f.prepared:
+		p.Notes = append(p.Notes, "a pooler is in between: if it knows nothing of prepared statements, as PgBouncer before 1.21 or with "+
+			"max_prepared_statements = 0, add default_query_exec_mode=cache_describe to the URL, or calls fail under load")
+	case f.pooled:
+		p.Notes = append(p.Notes, "a pooler is in between, and no prepared statements are kept")
+	}
+	if f.standbys != "" {
+		p.Notes = append(p.Notes, "a call that gives up while a synchronous standby is away ends that wait: what it wrote can be seen, "+
+			"and a failover would forget it")
 	}
 	if audit != driver.AuditOff && !f.ownsTrail {
 		p.Notes = append(p.Notes, "the trail is kept in one partition and deleted by row, because this user may not make partitions")

@@ -45,15 +45,15 @@ type statements map[string]string
 
 // newStatements reads the files for a schema, with the trail if it is kept.
 func newStatements(schema string, audited bool) statements {
-	told := ""
+	told, kept := "", "r.id"
 	if audited {
-		told = source("told")
+		told, kept = source("told"), "r.*"
 	}
 	entries, err := files.ReadDir("sql")
 	if err != nil {
 		panic(err) // it is embedded
 	}
-	parts := strings.NewReplacer("/*told*/", told, "/*row*/", source("row"))
+	parts := strings.NewReplacer("/*told*/", told, "/*kept*/", kept, "/*row*/", source("row"))
 	all := make(statements)
 	for _, entry := range entries {
 		name := strings.TrimSuffix(entry.Name(), ".sql")

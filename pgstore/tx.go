@@ -19,8 +19,9 @@ import (
 //
 // A key that another transaction holds is running, at once: nobody waits for the end of a transaction. After any error of a
 // statement of the store's, and after a Complete that was lost, there is nothing to commit any more: the store rolls the
-// transaction back itself, and your Commit returns [pgx.ErrTxClosed]. Errors are [driver.ErrUnavailable] for this reason. Start
-// again with a new transaction where the error is a serialization failure or a deadlock.
+// transaction back itself, and your Commit returns [pgx.ErrTxClosed]. From then on Acquire and Get are [driver.ErrUnavailable]
+// and the other verbs [driver.ErrTransaction], so that an attempt ends at once and its caller may ask again. Start again with a
+// new transaction where the error is a serialization failure or a deadlock.
 //
 // The attempt whose key was acquired here shows signs of life without a statement, because they come from another goroutine.
 // The other verbs use the transaction, so call them where you would use it yourself.
@@ -76,38 +77,45 @@ func (t *txStore) run(ctx context.Context, statement string, dest []any, args ..
 		return false, nil
 	}
 	if err != nil {
-		return false, t.abandon(err)
+		t.abandon(err)
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // abandon rolls back, so that nobody commits an effect without its outcome.
-func (t *txStore) abandon(why error) error {
+func (t *txStore) abandon(why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = t.tx.rollback(ctx) // or the connection is gone, and with it the transaction
-	t.lost = fmt.Errorf("%w: pgstore: the transaction was rolled back: %w", driver.ErrUnavailable, why)
-	return t.lost
+	t.lost = why
 }
 
-// begin is the beginning of a verb. Unlock is its end.
-func (t *txStore) begin(ctx context.Context) (unlock func(), err error) {
+// use makes one verb. Over is what its error is once there is nothing to commit any more.
+func (t *txStore) use(ctx context.Context, over error, verb func() error) error {
 	t.mu.Lock()
-	if t.lost != nil {
-		err = t.lost
-	} else {
-		err = ended(ctx)
+	defer t.mu.Unlock()
+	if t.lost == nil {
+		err := ended(ctx)
+		if err == nil {
+			err = verb()
+		}
+		if t.lost == nil {
+			return err
+		}
 	}
-	return t.mu.Unlock, err
+	return fmt.Errorf("%w: pgstore: the transaction was rolled back, or had ended: %w", over, t.lost)
 }
 
 // Acquire implements [driver.Store].
 func (t *txStore) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
-		return g, err
-	}
+	err = t.use(ctx, driver.ErrUnavailable, func() error {
+		g, err = t.acquire(ctx, id, c)
+		return err
+	})
+	return g, err
+}
+
+func (t *txStore) acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
 	// The lock is taken by a statement of its own: what its last holder committed can be seen by the next one only.
 	var isHeld bool
 	if _, err := t.run(ctx, t.sql["lock"], []any{&isHeld}, lockOf(id)); err != nil {
@@ -125,59 +133,45 @@ func (t *txStore) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g 
 
 // Extend implements [driver.Store].
 func (t *txStore) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
-		return err
-	}
-	if owner, ok := t.mine[id]; ok && owner == o && e.Lease > 0 {
-		return nil // as long as the transaction is open nobody else can see the key
-	}
-	return t.verbs.Extend(ctx, id, o, e)
+	return t.use(ctx, driver.ErrTransaction, func() error {
+		if owner, ok := t.mine[id]; ok && owner == o && e.Lease > 0 {
+			return nil // as long as the transaction is open nobody else can see the key
+		}
+		return t.verbs.Extend(ctx, id, o, e)
+	})
 }
 
 // Complete implements [driver.Store].
 func (t *txStore) Complete(ctx context.Context, id driver.ID, o driver.Owner, out driver.Outcome) error {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
+	return t.use(ctx, driver.ErrTransaction, func() error {
+		delete(t.mine, id)
+		err := t.verbs.Complete(ctx, id, o, out)
+		if err != nil && t.lost == nil {
+			t.abandon(err)
+		}
 		return err
-	}
-	delete(t.mine, id)
-	err = t.verbs.Complete(ctx, id, o, out)
-	if err != nil && t.lost == nil {
-		_ = t.abandon(err)
-	}
-	return err
+	})
 }
 
 // Release implements [driver.Store].
 func (t *txStore) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
-		return err
-	}
-	delete(t.mine, id)
-	return t.verbs.Release(ctx, id, o, n)
+	return t.use(ctx, driver.ErrTransaction, func() error {
+		delete(t.mine, id)
+		return t.verbs.Release(ctx, id, o, n)
+	})
 }
 
 // Resolve implements [driver.Store].
 func (t *txStore) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) error {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
-		return err
-	}
-	return t.verbs.Resolve(ctx, id, r)
+	return t.use(ctx, driver.ErrTransaction, func() error { return t.verbs.Resolve(ctx, id, r) })
 }
 
 // Get implements [driver.Store].
-func (t *txStore) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
-	unlock, err := t.begin(ctx)
-	defer unlock()
-	if err != nil {
-		return driver.Record{ID: id}, err
-	}
-	return t.verbs.Get(ctx, id)
+func (t *txStore) Get(ctx context.Context, id driver.ID) (r driver.Record, err error) {
+	err = t.use(ctx, driver.ErrUnavailable, func() error {
+		r, err = t.verbs.Get(ctx, id)
+		return err
+	})
+	r.ID = id
+	return r, err
 }

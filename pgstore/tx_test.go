@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -55,9 +56,10 @@ func (s *inTransactions) in(ctx context.Context, call func(tx driver.Store) erro
 		if err != nil {
 			return failure(err)
 		}
-		if err := call(s.TxSQL(tx)); err != nil {
+		store := s.TxSQL(tx)
+		if err := call(store); err != nil {
 			_ = tx.Rollback()
-			return err
+			return refusedIn(store, err)
 		}
 		return tx.Commit()
 	}
@@ -65,11 +67,20 @@ func (s *inTransactions) in(ctx context.Context, call func(tx driver.Store) erro
 	if err != nil {
 		return failure(err)
 	}
-	if err := call(s.Tx(tx)); err != nil {
+	store := s.Tx(tx)
+	if err := call(store); err != nil {
 		_ = tx.Rollback(bg)
-		return err
+		return refusedIn(store, err)
 	}
 	return tx.Commit(ctx)
+}
+
+// refusedIn is an error as the suite knows it: when a transaction of one call is over, the call was refused.
+func refusedIn(tx driver.Store, err error) error {
+	if why := tx.(*txStore).lost; why != nil && !errors.Is(why, driver.ErrLost) {
+		return fmt.Errorf("%w: %w", driver.ErrUnavailable, why)
+	}
+	return err
 }
 
 func (s *inTransactions) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
@@ -202,7 +213,11 @@ func TestNothingToCommitAfterAnError(t *testing.T) {
 			_, err := in.Acquire(bg, newID(), claim())
 			check.ErrorIs(t, err, driver.ErrUnavailable, "Acquire")
 			for call, err := range every(in, newID(), claim()) {
-				check.ErrorIs(t, err, driver.ErrUnavailable, "%s afterwards", call)
+				want := driver.ErrTransaction
+				if call == "Acquire" || call == "Get" {
+					want = driver.ErrUnavailable
+				}
+				check.ErrorIs(t, err, want, "%s afterwards", call)
 			}
 			return err
 		},
@@ -219,6 +234,42 @@ func TestNothingToCommitAfterAnError(t *testing.T) {
 		check.NoError(t, err, "the effect")
 		check.True(t, fail(s.TxSQL(old)) != nil, "%s must fail", name)
 		check.ErrorIs(t, old.Commit(), sql.ErrTxDone, "Commit of database/sql after %s", name)
+		check.Equal(t, s.effects(t, name), 0, "effects after %s", name)
+	}
+}
+
+// Who has nothing to commit is told to ask again, at once, and nothing goes on in the background. What was asked for then runs
+// as if it had never been.
+func TestGuardOfAnAbortedTransaction(t *testing.T) {
+	s := openShop(t, testsvc.SharedPostgres(t).Database().URL)
+	for name, end := range map[string]func(a *onceward.Attempt) error{
+		"Complete": func(a *onceward.Attempt) error { return a.Complete([]byte("paid")) },
+		"Release":  func(a *onceward.Attempt) error { return a.Release("it failed") },
+		"Doubt":    func(a *onceward.Attempt) error { return a.Doubt("it failed") },
+	} {
+		guard, err := onceward.New(s, &onceward.Options{Logger: quiet})
+		check.NoError(t, err, "a guard")
+		tx, err := s.pool.Begin(bg)
+		check.NoError(t, err, "Begin of a transaction")
+		t.Cleanup(func() { _ = tx.Rollback(bg) }) // where a check fails
+		in := guard.With(s.Tx(tx))
+		a, err := in.Begin(bg, s.key(name), nil, claim().Fingerprint)
+		check.NoError(t, err, "Begin")
+		check.NoError(t, s.charge(a.Context(), tx, name), "the effect")
+		_, err = tx.Exec(bg, "SELECT 1/0")
+		check.True(t, err != nil, "the user's statement must fail")
+		err = end(a)
+		check.ErrorIs(t, err, onceward.ErrUnavailable, "%s", name)
+		check.ErrorIs(t, err, onceward.ErrLeaseLost, "%s", name)
+		check.ErrorIs(t, tx.Commit(bg), pgx.ErrTxClosed, "Commit after %s", name)
+		_, err = in.Begin(bg, s.key(name), nil, claim().Fingerprint)
+		check.ErrorIs(t, err, onceward.ErrUnavailable, "Begin in the same transaction")
+		left, cancel := context.WithCancel(bg)
+		cancel()
+		check.NoError(t, guard.Close(left), "Close: nothing may be owed after %s", name)
+		r, err := s.guard.Lookup(bg, s.key(name))
+		check.NoError(t, err, "Lookup")
+		check.Equal(t, r.State(), "absent", "the record after %s", name)
 		check.Equal(t, s.effects(t, name), 0, "effects after %s", name)
 	}
 }

@@ -23,6 +23,7 @@ CREATE TABLE onceward.records (
 	begun_at              timestamptz NOT NULL, -- when the attempt began, or when it was done
 	lease_until           timestamptz NOT NULL,
 	expires_at            timestamptz NOT NULL, -- absent from then on, swept or not
+	due_at                timestamptz NOT NULL, -- when sweeping looks at it, no later than that
 	lease                 bigint      NOT NULL, -- its length, for the residue
 	max_execution         bigint      NOT NULL,
 	retain                bigint      NOT NULL,
@@ -41,9 +42,11 @@ CREATE TABLE onceward.records (
 	node                  bytea       NOT NULL,
 	outcome               bytea,
 	outcome_digest        bytea -- the first 8 bytes of its SHA-256
-);
+) WITH (fillfactor = 50);
 
-CREATE INDEX records_expires_at ON onceward.records (expires_at);
+-- Every step moves expires_at, and few of them move due_at. The others touch no index, as long as the page has room for the new
+-- row beside the old one.
+CREATE INDEX records_due_at ON onceward.records (due_at);
 
 -- For people. Bytes that are no ASCII are shown as octal numbers.
 CREATE VIEW onceward.keys AS

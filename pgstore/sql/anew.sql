@@ -6,6 +6,7 @@ WITH step AS (
 		begun_at = clock_timestamp(),
 		lease_until = clock_timestamp() + $8::bigint * interval '1 microsecond',
 		expires_at = clock_timestamp() + $10::bigint * interval '1 microsecond',
+		due_at = clock_timestamp() + LEAST($9::bigint, $10) * interval '1 microsecond',
 		lease = $8, max_execution = $7, retain = $9, doubt_retain = $10,
 		fingerprint_algorithm = $3, fingerprint_sum = $4,
 		key_tag = $11, scope_tag = $12, operation = $13, key_hint = $14, route = $15, host = $16,

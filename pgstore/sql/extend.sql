@@ -14,7 +14,7 @@ WITH was AS (
 	FROM was
 	WHERE r.id = was.id AND version = 1 AND phase = 1
 		AND owner = $2 AND expires_at > clock_timestamp()
-	RETURNING r.*, CASE
+	RETURNING /*kept*/, CASE
 		WHEN $3::bigint = 0 THEN CASE WHEN was.given_up AND was.same_note THEN 0 ELSE 4 END
 		WHEN was.given_up OR $8 THEN 3
 		ELSE 0

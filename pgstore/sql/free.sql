@@ -4,6 +4,7 @@ WITH step AS (
 		phase = 0, kind = 0, given_up = false, resolved = false, outcome = NULL, outcome_digest = NULL,
 		fence = fence + CASE WHEN $3 THEN 1 ELSE 0 END,
 		expires_at = clock_timestamp() + GREATEST(60000000, lease + lease) * interval '1 microsecond',
+		due_at = LEAST(due_at, clock_timestamp() + GREATEST(60000000, lease + lease) * interval '1 microsecond'),
 		actor = $4, reason = $5, trace_id = $6, node = $7
 	WHERE id = $1 AND version = 1 AND phase <> 0
 		AND fence = $2 AND expires_at > clock_timestamp()

@@ -5,6 +5,7 @@ WITH step AS (
 		fence = fence + CASE WHEN $3 THEN 1 ELSE 0 END,
 		begun_at = clock_timestamp(),
 		expires_at = clock_timestamp() + COALESCE(NULLIF($7::bigint, 0), retain) * interval '1 microsecond',
+		due_at = LEAST(due_at, clock_timestamp() + COALESCE(NULLIF($7::bigint, 0), retain) * interval '1 microsecond'),
 		actor = $8, reason = $9, trace_id = $10, node = $11
 	WHERE id = $1 AND version = 1 AND phase <> 0
 		AND fence = $2 AND expires_at > clock_timestamp()

@@ -5,6 +5,7 @@ WITH step AS (
 		begun_at = clock_timestamp(),
 		lease_until = clock_timestamp() + $3::bigint * interval '1 microsecond',
 		expires_at = clock_timestamp() + $5::bigint * interval '1 microsecond',
+		due_at = LEAST(due_at, clock_timestamp() + LEAST($4::bigint, $5) * interval '1 microsecond'),
 		lease = $3, retain = $4, doubt_retain = $5,
 		actor = $6, reason = $7, trace_id = $8, node = $9
 	WHERE id = $1 AND version = 1 AND phase = 1

@@ -1,3 +1,4 @@
-SELECT id, fence FROM onceward.records
-WHERE id = ANY($1::bytea[]) AND phase = 1 AND NOT given_up
-	AND lease_until > clock_timestamp() AND expires_at > clock_timestamp()
+-- Looked up one by one, as in get_many.
+SELECT r.id, r.fence
+FROM unnest($1::bytea[]) AS a (id), LATERAL (SELECT * FROM onceward.records WHERE id = a.id OFFSET 0) r
+WHERE r.phase = 1 AND NOT r.given_up AND r.lease_until > clock_timestamp() AND r.expires_at > clock_timestamp()
