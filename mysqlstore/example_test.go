@@ -1,4 +1,4 @@
-package mysqlstore_test
+package mysqlstore_test //nolint:testableexamples // it needs a server
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type Receipt struct {
 	Amount int
 }
 
-func ExampleDoTx() { //nolint:testableexamples // it needs a server
+func ExampleDoTx() {
 	ctx, db, customer, order := context.Background(), (*sql.DB)(nil), "c-1", Order{ID: "o-1"}
 
 	transfer := func() error {

@@ -94,8 +94,14 @@ func (s *Store) listed(row []string) (driver.Record, bool) {
 	}
 	left, _ := strconv.ParseInt(row[2], 10, 64) // 0 when it is no number
 	r, err := packed.DecodeWithoutOutcome(row[0], row[1])
-	if err != nil || left < 0 {
-		s.log.Warn("redisstore: left out of a list", "id", id.Short(), "err", unreadable(id, err))
+	switch {
+	case err != nil:
+		err = unreadable(id, err)
+	case left < 0:
+		err = noExpiry(id, row[0])
+	}
+	if err != nil {
+		s.log.Warn("redisstore: left out of a list", "id", id.Short(), "err", err)
 		return driver.Record{}, false
 	}
 	return view(id, &r, time.Duration(left)*time.Millisecond), true

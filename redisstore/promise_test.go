@@ -20,6 +20,7 @@ func TestPromise(t *testing.T) {
 		{"", "durable: "},
 		{"appendonly no", "appendonly is no"},
 		{"appendfsync everysec", "appendfsync is everysec"},
+		{"no-appendfsync-on-rewrite yes", "no-appendfsync-on-rewrite is yes"},
 		{"maxmemory-policy volatile-lru", "maxmemory-policy volatile-lru drops keys"},
 		{"rename-command CONFIG \"\"", "nobody may ask here whether appendfsync is always"},
 	} {
@@ -46,30 +47,79 @@ func TestPromise(t *testing.T) {
 }
 
 func TestReplicasAreDoubtful(t *testing.T) {
-	f := facts{major: 7, fsync: "always", mode: rueidis.ClientModeStandalone, info: map[string]string{
+	f := facts{config: map[string]string{"appendfsync": "always"}, mode: rueidis.ClientModeStandalone, info: map[string]string{
 		"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "8.0.1", "redis_mode": "standalone", "role": "master",
 		"maxmemory_policy": "noeviction", "aof_enabled": "1", "connected_slaves": "0",
 	}}
-	judge := func(doubts int, what string) {
+	doubtful := func(doubts int, what string) {
 		t.Helper()
-		p, err := f.judge(false)
+		p, err := judge([]facts{f}, false)
 		check.NoError(t, err, "%s", what)
 		check.Equal(t, len(p.Doubts), doubts, "doubts with %s", what)
 		check.Equal(t, p.Server, "Valkey 8.0.1", "the server")
 	}
-	judge(0, "one server")
+	doubtful(0, "one server")
 	f.mode = rueidis.ClientModeSentinel
-	judge(1, "Sentinel")
+	doubtful(1, "Sentinel")
 	f.mode, f.info["redis_mode"] = rueidis.ClientModeCluster, "cluster"
-	judge(1, "Cluster")
+	doubtful(1, "Cluster")
 	f.mode = rueidis.ClientModeStandalone
-	_, err := f.judge(false)
+	_, err := judge([]facts{f}, false)
 	check.True(t, err != nil && strings.Contains(err.Error(), "redis+cluster://"), "a node of a cluster: %v", err)
 	f.info["redis_mode"], f.info["connected_slaves"] = "standalone", "2"
-	judge(1, "replicas")
-	f.major = 5
-	_, err = f.judge(false)
+	doubtful(1, "replicas")
+	f.info["redis_version"] = "5.0.14"
+	_, err = judge([]facts{f}, false)
 	check.True(t, err != nil, "Redis 5 is taken")
+}
+
+// A log that was turned on while the server runs holds what is written from then on, and the rest when its first rewrite has
+// ended.
+func TestLogThatIsNotWholeYet(t *testing.T) {
+	server := testsvc.Redis(t, "appendonly no", "rdb-key-save-delay 10000")
+	client := clientOf(t, server.URL)
+	for range 200 {
+		redis(t, client, "SET", newID().String(), "")
+	}
+	redis(t, client, "CONFIG", "SET", "appendonly", "yes")
+	s := openAt(t, server.URL, nil)
+	check.True(t, strings.Contains(s.Promise().String(), "written for the first time"), "while it is written: %s", s.Promise())
+	redis(t, client, "CONFIG", "SET", "rdb-key-save-delay", "0")
+	eventually(t, "the end of the rewrite", says(t, server.URL, "aof_rewrite_in_progress:0", "INFO", "persistence"))
+	check.Equal(t, openAt(t, server.URL, nil).Promise().Doubts, nil, "doubts when it is written")
+}
+
+// What becomes of the promise is said when keys are acquired, once for each change.
+func TestChangesAreTold(t *testing.T) {
+	server := testsvc.Redis(t)
+	client := clientOf(t, server.URL)
+	var log bytes.Buffer
+	s, err := Open(server.URL, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	check.NoError(t, err, "opening a store")
+	t.Cleanup(s.Close)
+	told := func() string {
+		log.Reset()
+		s.watch.due.Store(0)
+		for range 3 {
+			_, err := s.Acquire(bg, newID(), claim())
+			check.NoError(t, err, "Acquire")
+		}
+		s.watch.looking.Wait()
+		return log.String()
+	}
+	check.Equal(t, told(), "", "what is said of no change")
+	redis(t, client, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	first := told()
+	check.True(t, strings.Contains(first, "level=WARN") && strings.Contains(first, "allkeys-lru"), "a policy that evicts: %q", first)
+	check.Equal(t, told(), "", "what is said a second time")
+	redis(t, client, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	back := told()
+	check.True(t, strings.Contains(back, "level=INFO") && strings.Contains(back, "durable"), "what is said when it is well again: %q", back)
+
+	s.watch.close()
+	redis(t, client, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	check.Equal(t, told(), "", "what is said after Close")
+	check.True(t, s.watch.due.Load() > 0, "nobody noticed that it was time to look")
 }
 
 func TestEvictionIsRefused(t *testing.T) {
@@ -78,41 +128,6 @@ func TestEvictionIsRefused(t *testing.T) {
 	check.True(t, err != nil, "a server that evicts is taken")
 	for _, hint := range []string{"maxmemory-policy", "allkeys-lru", "noeviction", "Options.AllowEviction"} {
 		check.True(t, strings.Contains(err.Error(), hint), "%q does not name %s", err, hint)
-	}
-}
-
-func TestAddresses(t *testing.T) {
-	for address, want := range map[string]struct {
-		hosts  string
-		master string
-		db     int
-		user   string
-		tls    bool
-	}{
-		"redis://localhost":                             {hosts: "localhost:6379"},
-		"redis://u:p%40@h:1/3":                          {hosts: "h:1", db: 3, user: "u:p@"},
-		"rediss://h":                                    {hosts: "h:6379", tls: true},
-		"unix:///run/redis.sock?db=2":                   {hosts: "/run/redis.sock", db: 2},
-		"redis+sentinel://u:p@a,b:1,[::1]/main?db=1":    {hosts: "a:26379,b:1,[::1]:26379", master: "main", db: 1, user: "u:p"},
-		"rediss+cluster://a:1,b":                        {hosts: "a:1,b:6379", tls: true},
-		"redis://h?master_set=main":                     {hosts: "h:6379", master: "main"},
-		"redis+sentinel://a/main?sentinel_user=watcher": {hosts: "a:26379", master: "main"},
-	} {
-		o, err := parse(address)
-		check.NoError(t, err, "%s", address)
-		check.Equal(t, strings.Join(o.InitAddress, ","), want.hosts, "hosts of %s", address)
-		check.Equal(t, o.Sentinel.MasterSet, want.master, "master of %s", address)
-		check.Equal(t, o.SelectDB, want.db, "database of %s", address)
-		check.Equal(t, strings.Trim(o.Username+":"+o.Password, ":"), want.user, "user of %s", address)
-		check.Equal(t, o.TLSConfig != nil, want.tls, "TLS of %s", address)
-	}
-	for _, wrong := range []string{
-		"", "localhost:6379", "http://h", "redis://user:secret@a,b", "redis+sentinel://user:secret@a", "redis+sentinel://user:secret@a/m?db=x",
-		"redis://user:secret@h/x", "redis://user:secret%@h", "redis+nothing://user:secret@h",
-	} {
-		_, err := parse(wrong)
-		check.True(t, err != nil, "%q is taken", wrong)
-		check.True(t, !strings.Contains(err.Error(), "secret"), "the error shows the password: %v", err)
 	}
 }
 

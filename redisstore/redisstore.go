@@ -6,10 +6,12 @@
 // On one server that writes each transition to its append-only file before it answers (appendonly yes, appendfsync
 // always), an operation under hold starts at most once per key. Everywhere else it is best effort: without that file, or
 // with another appendfsync, a crash forgets what was acknowledged last; with replicas, Sentinel or Cluster a failover does,
-// and two owners may then hold one key. [Store.Promise] says which it is here and why, and New logs it.
+// and two owners may then hold one key. [Store.Promise] says which it is here and why, and New logs it. While keys are
+// acquired the server is asked again once a minute, and what has changed is logged.
 //
 // A server that evicts keys is refused, because an evicted key is an operation that runs twice. At its maxmemory Redis 7
-// and Valkey refuse new keys, while running ones are still completed and done ones replayed. Older servers refuse both.
+// and Valkey refuse new keys, while running ones are still completed and done ones replayed. Older servers refuse both. An
+// outcome that is larger than proto-max-bulk-len, 512 MB by default, is refused before it is sent, whenever it is tried.
 //
 // # Records
 //
@@ -38,13 +40,15 @@
 //
 // # Rights
 //
-// The user needs these, for the namespace "onceward"; the line with CLIENT is for [Options].CacheCompleted and
-// [driver.Waiter], the last one for [Options].Audit and [Store.Clock], and without CONFIG GET the promise is best effort:
+// The user needs these, for the namespace "onceward". The last three lines are for [driver.Waiter], without which waiting
+// duplicates poll; for [Options].CacheCompleted; and for [Options].Audit and [Store.Clock]. Without CONFIG GET the promise is
+// best effort.
 //
 //	ACL SETUSER onceward on >password resetkeys resetchannels ~onceward:* &onceward:*
 //	  -@all +hello +auth +ping +select +info +config|get
 //	  +set +get +getrange +pttl +eval +evalsha +scan
-//	  +client|tracking +client|caching +multi +exec +publish +subscribe +unsubscribe
+//	  +publish +subscribe +unsubscribe
+//	  +client|tracking +client|caching +multi +exec
 //	  +xadd +xrange +pexpire +persist +time
 package redisstore
 
@@ -82,10 +86,11 @@ type Options struct {
 	// Defaults to driver.AuditOff.
 	Audit driver.AuditLevel
 	// AuditRetention is how long the trail keeps an entry. Each step of a key trims its trail, by the options of the process
-	// that makes it. Negative is for ever. Defaults to 90 days.
+	// that makes it. Only a Resolve, which is an operator's, trims none and makes none shorter. Negative is for ever, but a
+	// trail that begins with a Resolve has the default then. Defaults to 90 days.
 	AuditRetention time.Duration
-	// Logger is told what the server can promise, and about records that cannot be read when they are listed. Defaults to
-	// [slog.Default].
+	// Logger is told what the server can promise, when that has changed, and about records that cannot be read when they are
+	// listed. Defaults to [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -98,7 +103,9 @@ type Store struct {
 	prefix    string // of keys, up to the id
 	log       *slog.Logger
 	promise   Promise
+	largest   int // bytes that the server reads in one piece
 	clustered bool
+	watch     *watch
 
 	audit          driver.AuditLevel
 	auditRetention time.Duration
@@ -133,13 +140,7 @@ func New(client rueidis.Client, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	facts, err := server.inspect(ctx)
-	if err != nil {
-		return nil, s.failure(err)
-	}
-	if err := s.settle(facts, o); err != nil {
+	if err := s.settle(server.inspect, o); err != nil {
 		return nil, err
 	}
 	s.direct = &server
@@ -169,13 +170,11 @@ func NewFromEval(eval Eval, o *Options) (*Store, error) {
 		return nil, err
 	}
 	s.repeats = true
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	facts, err := server.inspect(ctx, s.noID())
-	if err != nil {
-		return nil, s.failure(err)
+	inspect := func(ctx context.Context) ([]facts, error) { return server.inspect(ctx, s.noID()) }
+	if err := s.settle(inspect, o); err != nil {
+		return nil, err
 	}
-	return s, s.settle(facts, o)
+	return s, nil
 }
 
 var namespaces = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -204,22 +203,31 @@ func newStore(redis evaluator, o *Options) (*Store, error) {
 }
 
 // settle decides what can be done and promised on a server.
-func (s *Store) settle(f facts, o *Options) error {
-	promise, err := f.judge(o != nil && o.AllowEviction)
+func (s *Store) settle(inspect func(ctx context.Context) ([]facts, error), o *Options) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	all, err := inspect(ctx)
 	if err != nil {
+		return unopened(err)
+	}
+	allowEviction, bestEffort := o != nil && o.AllowEviction, o != nil && o.BestEffort
+	if s.promise, err = judge(all, allowEviction); err != nil {
 		return err
 	}
-	if s.audit != driver.AuditOff && f.major < 7 {
-		return fmt.Errorf("redisstore: Options.Audit needs Redis 7 or later, or Valkey: the server is Redis %q: %w",
-			f.info["redis_version"], errors.ErrUnsupported)
+	flags := true
+	s.largest = usualLargest
+	for _, f := range all {
+		if f.silent == "" {
+			flags, s.largest = flags && f.major() >= 7, min(s.largest, f.largest())
+			s.clustered = f.info["redis_mode"] == "cluster"
+		}
 	}
-	s.promise, s.scripts = promise, newScripts(f.major >= 7)
-	s.clustered = f.info["redis_mode"] == "cluster"
-	level := slog.LevelInfo
-	if len(promise.Doubts) > 0 && (o == nil || !o.BestEffort) {
-		level = slog.LevelWarn
+	s.scripts = newScripts(flags)
+	if err := s.mayAudit(ctx, flags); err != nil {
+		return err
 	}
-	s.log.Log(context.Background(), level, "redisstore: "+promise.String(), "server", promise.Server, "namespace", s.namespace)
+	s.log.Log(ctx, level(s.promise, bestEffort), "redisstore: "+s.promise.String(), "server", s.promise.Server, "namespace", s.namespace)
+	s.watch = newWatch(s.lookAgain(inspect, allowEviction, bestEffort))
 	return nil
 }
 
@@ -228,4 +236,7 @@ func (s *Store) Promise() Promise { return s.promise }
 
 // Close ends what waits for hints, and the connections if the store was made by [Open]. Calls that are made later may
 // fail in any way.
-func (s *Store) Close() { s.close() }
+func (s *Store) Close() {
+	s.watch.close()
+	s.close()
+}

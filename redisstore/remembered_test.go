@@ -45,7 +45,7 @@ func TestCompleteOfWhatHasChanged(t *testing.T) {
 		"a longer lease":    func(id driver.ID) { _ = there.Extend(bg, id, mine.Owner, driver.Extension{Lease: time.Hour}) },
 		"a lease given up":  func(id driver.ID) { _ = there.Extend(bg, id, mine.Owner, driver.Extension{}) },
 		"another retention": func(id driver.ID) { c := mine; c.Retain = time.Hour; _, _ = there.Acquire(bg, id, c) },
-		"somebody waits":    func(id driver.ID) { _ = there.transition(bg, id, there.scripts.await, there.newCall(id, 0)) },
+		"somebody waits":    func(id driver.ID) { _ = there.transition(bg, id, there.scripts.await, there.newCall(id, 0), 0) },
 		"another owner":     takenOver,
 		"a release":         func(id driver.ID) { _ = there.Release(bg, id, mine.Owner, driver.Note{}) },
 		"the same outcome":  func(id driver.ID) { _ = there.Complete(bg, id, mine.Owner, sampled) },
@@ -63,7 +63,7 @@ func TestCompleteOfWhatHasChanged(t *testing.T) {
 			_, _ = there.Acquire(bg, id, c)
 		},
 	} {
-		ends := func(forget bool) (told string, r driver.Record) {
+		ends := func(forget bool, retain time.Duration) (told string, r driver.Record) {
 			id := newID()
 			_, err := here.Acquire(bg, id, mine)
 			check.NoError(t, err, "Acquire")
@@ -72,17 +72,19 @@ func TestCompleteOfWhatHasChanged(t *testing.T) {
 				here.begun.take(id)
 			}
 			out := sampled
-			out.Retain = 2 * time.Hour
+			out.Retain = retain
 			err = here.Complete(bg, id, mine.Owner, out)
 			r, failed := here.Get(bg, id)
 			r.ID, r.Age, r.Left = driver.ID{}, 0, r.Left.Round(time.Minute)
 			r.Lease = max(0, r.Lease).Round(time.Minute)
 			return errorKinds(err) + " · " + errorKinds(failed), r
 		}
-		told, r := ends(true)
-		again, same := ends(false)
-		check.Equal(t, again, told, "what the owner is told after %s", name)
-		check.Equal(t, same, r, "the record after %s", name)
+		for _, retain := range []time.Duration{0, 2 * time.Hour} {
+			told, r := ends(true, retain)
+			again, same := ends(false, retain)
+			check.Equal(t, again, told, "what the owner is told after %s, with retention %v", name, retain)
+			check.Equal(t, same, r, "the record after %s, with retention %v", name, retain)
+		}
 	}
 }
 

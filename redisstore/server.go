@@ -6,14 +6,10 @@ import (
 	"embed"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/onceward/onceward/driver"
 )
 
 //go:embed lua/*.lua
@@ -24,7 +20,7 @@ type script struct{ text, sha string }
 
 // scripts are the transitions for one kind of server.
 type scripts struct {
-	acquire, acquireFull, extend, complete, release, resolve, await, get, list, history *script
+	acquire, acquireFull, extend, complete, release, resolve, await, get, list, history, lacks, clock *script
 }
 
 // newScripts makes those for a server that knows flags, Redis 7 and Valkey, or for an older one. A script with allow-oom
@@ -53,6 +49,8 @@ func newScripts(flags bool) *scripts {
 		get:         compose(always, "record", "get"),
 		list:        compose(always, "record", "list"),
 		history:     compose(always, "record", "trail", "history"),
+		lacks:       compose(always, "record", "trail", "lacks"),
+		clock:       compose(always, "record", "clock"),
 	}
 }
 
@@ -70,6 +68,7 @@ const (
 	codeLost       = -1
 	codeUnreadable = -2
 	codeFull       = -3
+	codeNoExpiry   = -4
 )
 
 // reply is what a script answers: a code, and perhaps the value of a record and the milliseconds for which it is kept.
@@ -206,65 +205,3 @@ func text(v any) (string, bool) {
 		return "", false
 	}
 }
-
-// advice is what to do about errors that Redis answers, by their first word.
-var advice = map[string]string{
-	"CLUSTERDOWN": "wait until all slots are served",
-	"LOADING":     "wait until it has read its data",
-	"MASTERDOWN":  "this is a replica; connect to the primary",
-	"MISCONF":     "it cannot save; look at its log and its disk",
-	"MOVED":       "this is a cluster; connect to it as one, with redis+cluster://",
-	"NOAUTH":      "give a user and a password",
-	"NOPERM":      "give the user the rights that the package documentation lists",
-	"NOREPLICAS":  "too few replicas follow it, see min-replicas-to-write",
-	"OOM":         "it is at its maxmemory; raise it, or keep outcomes for less long",
-	"READONLY":    "this is a replica; connect to the primary",
-	"WRONGPASS":   "check user and password",
-}
-
-// failure is what an error of a call means to the caller.
-//
-// What Redis answers with an error it did not do: the scripts write once, as the last thing that may fail. When no
-// connection was made, nothing was sent. All else may have happened. With Eval that is everything, because an earlier try
-// may have succeeded and lost its reply.
-func (s *Store) failure(err error) error {
-	_, answered := rueidis.IsRedisErr(err)
-	var op *net.OpError
-	unconnected := errors.As(err, &op) && op.Op == "dial"
-	word, _, _ := strings.Cut(err.Error(), " ")
-	switch {
-	case word == "WRONGTYPE":
-		return fmt.Errorf("%w: redisstore: it is no string, so another application wrote it; give the store a namespace of its own: %w",
-			driver.ErrUndecodable, err)
-	case s.repeats || !answered && !unconnected:
-		return fmt.Errorf("redisstore: outcome unknown: %w", err)
-	case unconnected:
-		return fmt.Errorf("%w: redisstore: no connection: %w", driver.ErrUnavailable, err)
-	case isFull(err):
-		return fmt.Errorf("%w: redisstore: %s: %w", driver.ErrFull, advice["OOM"], err)
-	default:
-		hint, ok := advice[word]
-		if !ok {
-			hint = "Redis refused the command"
-		}
-		return fmt.Errorf("%w: redisstore: %s: %w", driver.ErrUnavailable, hint, err)
-	}
-}
-
-// isFull reports whether Redis refused a command for want of memory. Before Redis 7 a script wraps what it was told.
-func isFull(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "OOM command not allowed")
-}
-
-var errFull = fmt.Errorf("%w: redisstore: Redis takes no new keys: %s", driver.ErrFull, advice["OOM"])
-
-// unreadable is a value that a script would not judge, or that does not decode.
-func unreadable(id driver.ID, why error) error {
-	if why == nil {
-		why = fmt.Errorf("%w: a script found another version, a wrong check, or no expiry", driver.ErrUndecodable)
-	}
-	return fmt.Errorf("redisstore: the value of id %s: %w; another application or a later version wrote it, or it is damaged",
-		id.Short(), why)
-}
-
-var errNoExpiry = fmt.Errorf("%w: it has no expiry", driver.ErrUndecodable)

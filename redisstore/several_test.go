@@ -39,7 +39,8 @@ func TestFailover(t *testing.T) {
 	eventually(t, "a replica", says(t, primary.URL, "state=online", "INFO", "replication"))
 	var sentinels []string
 	for range 3 {
-		s := testsvc.Sentinel(t, "sentinel monitor main "+host+" "+port+" 2", "sentinel down-after-milliseconds main 500")
+		s := testsvc.Sentinel(t, "sentinel monitor main "+host+" "+port+" 2", "sentinel down-after-milliseconds main 500",
+			"sentinel failover-timeout main 3000") // a vote that nobody wins is repeated after twice that
 		sentinels = append(sentinels, s.Addr)
 	}
 	for _, addr := range sentinels {
@@ -109,4 +110,50 @@ func TestCluster(t *testing.T) {
 	}
 	_, _, err = s.List(bg, driver.Query{})
 	check.True(t, err != nil, "the list of a cluster is shown as if it were whole")
+}
+
+// Every primary is asked, whichever node is named.
+func TestEveryNodeOfAClusterIsAsked(t *testing.T) {
+	const setting = "cluster-enabled yes"
+	nodes := []*testsvc.Server{testsvc.Redis(t, setting), testsvc.Redis(t, setting), testsvc.Redis(t, setting)}
+	first, second, replica := clientOf(t, nodes[0].URL), clientOf(t, nodes[1].URL), clientOf(t, nodes[2].URL)
+	redis(t, first, "CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+	redis(t, second, "CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+	redis(t, second, "CONFIG", "SET", "appendonly", "no")
+	for _, other := range nodes[1:] {
+		host, port, _ := net.SplitHostPort(other.Addr)
+		redis(t, first, "CLUSTER", "MEET", host, port)
+	}
+	m := redis(t, first, "CLUSTER", "MYID")
+	name, err := m.ToString()
+	check.NoError(t, err, "CLUSTER MYID")
+	eventually(t, "the first node", says(t, nodes[2].URL, name, "CLUSTER", "NODES"))
+	redis(t, replica, "CLUSTER", "REPLICATE", name)
+	for _, node := range nodes {
+		eventually(t, "the cluster", says(t, node.URL, "cluster_state:ok", "CLUSTER", "INFO"))
+		eventually(t, "the replica", says(t, node.URL, "slave "+name, "CLUSTER", "NODES"))
+	}
+	writes := openAt(t, "redis+cluster://"+nodes[0].Addr, nil)
+	eventually(t, "the replica in the list of nodes, which a write brings there", func() bool {
+		_, err := writes.Acquire(bg, newID(), claim())
+		check.NoError(t, err, "Acquire")
+		return len(clientOf(t, "redis+cluster://"+nodes[0].Addr).Nodes()) == len(nodes)
+	})
+	for range 10 { // any of them might be asked
+		for _, node := range nodes {
+			s := openAt(t, "redis+cluster://"+node.Addr, nil)
+			check.True(t, strings.Contains(s.Promise().String(), "appendonly is no"), "what the second node does is unknown: %s", s.Promise())
+		}
+	}
+	redis(t, second, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	for range 10 {
+		_, err := Open("redis+cluster://"+nodes[0].Addr, &Options{Logger: quiet})
+		check.True(t, err != nil && strings.Contains(err.Error(), "allkeys-lru"), "a cluster of which a node evicts: %v", err)
+	}
+	nodes[1].Pause()
+	defer nodes[1].Resume()
+	s, err := Open("redis+cluster://"+nodes[0].Addr, &Options{Logger: quiet})
+	check.NoError(t, err, "opening a cluster of which a node is silent")
+	defer s.Close()
+	check.True(t, strings.Contains(s.Promise().String(), nodes[1].Addr+" did not answer"), "a node that is silent: %s", s.Promise())
 }

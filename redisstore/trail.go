@@ -17,15 +17,47 @@ import (
 
 const defaultAuditRetention = 90 * 24 * time.Hour
 
-// tell makes the call's script keep an entry with this note. It comes after all other arguments.
-func (s *Store) tell(a *call, n *driver.Note) {
-	if s.audit != driver.AuditOff {
-		s.toTrail(a, n)
+// mayAudit returns an error that is errors.ErrUnsupported if the trail that is asked for cannot be kept.
+func (s *Store) mayAudit(ctx context.Context, flags bool) error {
+	if s.audit == driver.AuditOff {
+		return nil
+	}
+	if !flags {
+		return fmt.Errorf("redisstore: Options.Audit needs Redis 7 or later, or Valkey: this is %s: %w", s.promise.Server, errors.ErrUnsupported)
+	}
+	a := s.noID()
+	s.tell(&a, new(driver.Note))
+	p, err := s.redis.eval(ctx, s.scripts.lacks, a)
+	switch {
+	case err != nil:
+		return unopened(err)
+	case p.value != "":
+		return fmt.Errorf("redisstore: Options.Audit needs the right to %s: %s: %w", p.value, advice["NOPERM"], errors.ErrUnsupported)
+	default:
+		return nil
 	}
 }
 
-func (s *Store) toTrail(a *call, n *driver.Note) {
-	retain := milliseconds(s.auditRetention)
+// tell makes the call's script keep an entry with this note. It comes after all other arguments.
+func (s *Store) tell(a *call, n *driver.Note) { s.tellFor(a, n, s.auditRetention) }
+
+func (s *Store) tellFor(a *call, n *driver.Note, retention time.Duration) {
+	if s.audit != driver.AuditOff {
+		s.toTrail(a, n, retention)
+	}
+}
+
+// tellResolved is tell for a Resolve. A trail that it begins would stay for ever if nobody else ever added to it.
+func (s *Store) tellResolved(a *call, n *driver.Note) {
+	retention := s.auditRetention
+	if retention < 0 {
+		retention = defaultAuditRetention
+	}
+	s.tellFor(a, n, retention)
+}
+
+func (s *Store) toTrail(a *call, n *driver.Note, retention time.Duration) {
+	retain := milliseconds(retention)
 	told := append(make([]byte, 0, 128), byte(s.audit))
 	told = append(told, byte(retain>>40), byte(retain>>32))
 	told = binary.BigEndian.AppendUint32(told, uint32(retain))
@@ -53,7 +85,7 @@ func (s *Store) History(ctx context.Context, q driver.HistoryQuery) (page []driv
 	}
 	a := s.newCall(*q.ID, 0)
 	a.more = []string{from, to, strconv.Itoa(q.Limit + 1)}
-	s.toTrail(&a, new(driver.Note))
+	s.toTrail(&a, new(driver.Note), s.auditRetention)
 	p, err := s.redis.eval(ctx, s.scripts.history, a)
 	if err != nil {
 		return nil, "", s.failure(err)

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func history(t *testing.T, s *Store, id driver.ID) []driver.Entry {
 
 func trailKey(s *Store, id driver.ID) string {
 	a := s.newCall(id, 0)
-	s.toTrail(&a, new(driver.Note))
+	s.toTrail(&a, new(driver.Note), 0)
 	return a.trail
 }
 
@@ -114,4 +115,53 @@ func TestForeignTrail(t *testing.T) {
 	}
 	redis(t, client, "DEL", trailKey(s, id))
 	check.NoError(t, s.Complete(bg, id, c.Owner, sampled), "Complete when all is well again")
+}
+
+// For how long a trail is kept is for those to say who run things.
+func TestResolveRemovesNothingFromTheTrail(t *testing.T) {
+	server := testsvc.SharedRedis(t)
+	client := clientOf(t, server.URL)
+	namespace := testsvc.Name()
+	open := func(retention time.Duration) *Store {
+		return openAt(t, server.URL, &Options{Namespace: namespace, Audit: driver.AuditTransitions, AuditRetention: retention})
+	}
+	ever, off := open(-1), openAt(t, server.URL, &Options{Namespace: namespace})
+	left := func(id driver.ID) time.Duration {
+		m := redis(t, client, "PTTL", trailKey(ever, id))
+		n, err := m.AsInt64()
+		check.NoError(t, err, "PTTL")
+		return (time.Duration(n) * time.Millisecond).Round(time.Hour)
+	}
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		by, resolver *Store
+		want         time.Duration
+	}{
+		{ever, open(time.Hour), 0}, // which is none
+		{open(300 * day), open(time.Hour), 300 * day},
+		{open(time.Hour), open(2 * time.Hour), 2 * time.Hour},
+		{open(time.Hour), ever, 90 * day},
+		{off, open(time.Hour), time.Hour},
+		{off, ever, 90 * day},
+	} {
+		id := running(t, c.by)
+		check.NoError(t, c.resolver.Resolve(bg, id, driver.Resolution{Fence: 1, Force: true}), "Resolve")
+		check.Equal(t, left(id), c.want, "left of a trail of %v after a Resolve by %v", c.by.auditRetention, c.resolver.auditRetention)
+	}
+
+	id := running(t, ever)
+	brief := open(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); len(history(t, brief, id)) > 0; {
+		check.True(t, time.Now().Before(end), "what is over for the one who resolves is still shown")
+	}
+	check.NoError(t, brief.Resolve(bg, id, driver.Resolution{Fence: 1, Force: true}), "Resolve")
+	check.Equal(t, len(history(t, ever, id)), 2, "entries")
+}
+
+// A retention that begins before 1970 is as good as for ever.
+func TestLongTrail(t *testing.T) {
+	s := openAt(t, testsvc.SharedRedis(t).URL, &Options{Namespace: testsvc.Name(), Audit: driver.AuditAll, AuditRetention: math.MaxInt64})
+	id, c := newID(), claim()
+	pair(t, s, id, &c)
+	check.Equal(t, len(history(t, s, id)), 2, "entries")
 }

@@ -1,10 +1,8 @@
 package redisstore
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +73,8 @@ func TestUnreadableValues(t *testing.T) {
 					continue
 				}
 				check.ErrorIs(t, err, driver.ErrUndecodable, "%s on %s", call, name)
+				mended := strings.Contains(err.Error(), "PEXPIRE "+a.key()) && strings.Contains(err.Error(), "DEL "+a.key())
+				check.Equal(t, mended, name == "no expiry", "whether %v says how to mend it", err)
 			}
 			after := redis(t, client, "DUMP", a.key())
 			check.Equal(t, after.String(), before.String(), "%s afterwards", name)
@@ -155,61 +155,6 @@ func TestSilenceIsUnknown(t *testing.T) {
 	_, err := s.Acquire(ctx, newID(), claim())
 	server.Resume()
 	check.True(t, err != nil && !errors.Is(err, driver.ErrUnavailable), "Acquire on a silent server: %v", err)
-}
-
-// The user of the documentation can do all that a store does, and nothing with the keys of others.
-func TestRightsOfTheDocumentation(t *testing.T) {
-	server := testsvc.Redis(t)
-	admin := clientOf(t, server.URL)
-	words := documentedACL(t)
-	redis(t, admin, words...)
-	s := openAt(t, strings.Replace(server.URL, "redis://", "redis://onceward:password@", 1),
-		&Options{Namespace: "onceward", CacheCompleted: true, Audit: driver.AuditAll})
-	check.Equal(t, s.Promise().Doubts, nil, "doubts of a user who may ask for appendfsync")
-
-	id, c := newID(), claim()
-	for range 4 {
-		_, err := s.Acquire(bg, id, c)
-		check.NoError(t, err, "Acquire")
-		if err := s.Complete(bg, id, c.Owner, sampled); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for call, err := range every(s, newID(), c) {
-		check.True(t, err == nil || errors.Is(err, driver.ErrLost), "%s: %v", call, err)
-	}
-	_, _, err := s.List(bg, driver.Query{})
-	check.NoError(t, err, "List")
-	_, _, err = s.History(bg, driver.HistoryQuery{ID: &id})
-	check.NoError(t, err, "History")
-	_, err = s.Clock(bg)
-	check.NoError(t, err, "Clock")
-	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
-	defer cancel()
-	check.NoError(t, s.Wait(ctx, id), "Wait, which the beginning of the subscription ends")
-
-	log := redis(t, admin, "ACL", "LOG")
-	denied, err := log.ToArray()
-	check.NoError(t, err, "ACL LOG")
-	check.Equal(t, len(denied), 0, "what was denied to the user: %v", log.String())
-}
-
-// documentedACL is the command in the documentation of the package.
-func documentedACL(t *testing.T) (words []string) {
-	t.Helper()
-	file, err := os.Open("redisstore.go")
-	check.NoError(t, err, "the documentation")
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		text, ok := strings.CutPrefix(lines.Text(), "//\t")
-		if ok && (strings.HasPrefix(text, "ACL ") || len(words) > 0 && strings.HasPrefix(text, "  ")) {
-			words = append(words, strings.Fields(text)...)
-		} else if len(words) > 0 {
-			break
-		}
-	}
-	check.True(t, len(words) > 20, "only %d words of an ACL line", len(words))
-	return words
 }
 
 // Only the server's clock judges, so the same steps leave the same bytes whenever and by whomever they are made.

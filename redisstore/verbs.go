@@ -18,11 +18,15 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driv
 	if err := ended(ctx); err != nil {
 		return driver.Grant{}, err
 	}
+	s.watch.again()
 	if g, ok := s.replay(ctx, id, &c); ok {
 		return g, nil
 	}
 	a := s.newCall(id, 256+len(c.Note.Reason))
 	a.add(packed.AppendClaim(a.buf, a.key(), &c))
+	if err := s.fits(&a, 0, driver.ErrFull); err != nil { // which says nothing about the other keys
+		return driver.Grant{}, err
+	}
 	if s.direct == nil || s.audit != driver.AuditOff {
 		return s.acquire(ctx, id, &c, a, s.scripts.acquire)
 	}
@@ -58,10 +62,8 @@ func (s *Store) acquire(ctx context.Context, id driver.ID, c *driver.Claim, a ca
 		return s.acquire(ctx, id, c, a, s.scripts.acquireFull)
 	case err != nil:
 		return g, s.failure(err)
-	case p.code == codeFull:
-		return g, errFull
-	case p.code == codeUnreadable:
-		return g, unreadable(id, nil)
+	case p.code < 0:
+		return g, refused(id, &a, p.code)
 	case p.code < int64(driver.Acquired) || p.code > int64(driver.Lost):
 		return g, errStrange
 	}
@@ -91,7 +93,7 @@ func (s *Store) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driv
 	a.number(milliseconds(e.Lease))
 	a.add(packed.AppendNotes(a.buf, &e.Note, &e.Note))
 	s.tell(&a, &e.Note)
-	return s.transition(ctx, id, s.scripts.extend, a)
+	return s.transition(ctx, id, s.scripts.extend, a, 0)
 }
 
 // Complete implements [driver.Store].
@@ -105,8 +107,9 @@ func (s *Store) Complete(ctx context.Context, id driver.ID, o driver.Owner, out 
 	a.add(append(a.buf, begun.Mark()...))
 	a.add(packed.AppendDone(a.buf, a.key(), begun, &out, life))
 	a.number(life)
+	a.number(milliseconds(out.Retain))
 	s.tell(&a, &out.Note)
-	return s.transition(ctx, id, s.scripts.complete, a)
+	return s.transition(ctx, id, s.scripts.complete, a, len(out.Bytes))
 }
 
 // Release implements [driver.Store].
@@ -115,11 +118,15 @@ func (s *Store) Release(ctx context.Context, id driver.ID, o driver.Owner, n dri
 	a := s.newCall(id, 16)
 	a.bytes(o[:])
 	s.tell(&a, &n)
-	return s.transition(ctx, id, s.scripts.release, a)
+	return s.transition(ctx, id, s.scripts.release, a, 0)
 }
 
 // Resolve implements [driver.Store].
 func (s *Store) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) error {
+	if r.Outcome != nil && r.Outcome.Kind == 0 {
+		return fmt.Errorf("%w: redisstore: nothing done: the Outcome of the Resolution has no Kind: use driver.Answer or driver.Tombstone, "+
+			"or no Outcome to make the key free", driver.ErrUnavailable)
+	}
 	defer s.replays.forget(id) // what Redis says of it to this process may come later than its answer
 	force := "0"
 	if r.Force {
@@ -127,32 +134,30 @@ func (s *Store) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) 
 	}
 	a := s.newCall(id, 0)
 	a.more = []string{strconv.FormatUint(r.Fence, 10), force, "0"}
+	size := 0
 	if out := r.Outcome; out != nil {
+		size = len(out.Bytes)
 		a.more = append(a.more[:2], strconv.Itoa(int(out.Kind)),
 			string(packed.AppendOutcome(nil, a.key(), out)), string(packed.AppendNotes(nil, &r.Note, &out.Note)),
 			strconv.FormatInt(milliseconds(out.Retain), 10))
 	}
-	s.tell(&a, &r.Note)
-	return s.transition(ctx, id, s.scripts.resolve, a)
+	s.tellResolved(&a, &r.Note)
+	return s.transition(ctx, id, s.scripts.resolve, a, size)
 }
 
-func (s *Store) transition(ctx context.Context, id driver.ID, by *script, a call) error {
+// transition runs a script whose arguments hold an outcome of so many bytes.
+func (s *Store) transition(ctx context.Context, id driver.ID, by *script, a call, outcome int) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	p, err := s.redis.eval(ctx, by, a)
-	switch {
-	case err != nil:
-		return s.failure(err)
-	case p.code == codeOK:
-		return nil
-	case p.code == codeLost:
-		return driver.ErrLost
-	case p.code == codeUnreadable:
-		return unreadable(id, nil)
-	default:
-		return errStrange
+	if err := s.fits(&a, outcome, driver.ErrUnavailable); err != nil {
+		return err
 	}
+	p, err := s.redis.eval(ctx, by, a)
+	if err != nil {
+		return s.failure(err)
+	}
+	return refused(id, &a, p.code)
 }
 
 // Get implements [driver.Store].
@@ -179,13 +184,14 @@ func (s *Store) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
 // read is the record that a script answered.
 func read(id driver.ID, key string, p reply) (packed.Record, error) {
 	r, err := packed.Decode(key, p.value)
-	if err == nil && p.left < 0 {
-		err = errNoExpiry
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return r, unreadable(id, err)
+	case p.left < 0:
+		return r, noExpiry(id, key)
+	default:
+		return r, nil
 	}
-	return r, nil
 }
 
 // view is the record as callers see it when it is kept for that long.
@@ -270,11 +276,4 @@ func milliseconds(d time.Duration) int64 {
 		return 0
 	}
 	return packed.Milliseconds(d)
-}
-
-func ended(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("redisstore: nothing done: %w", err)
-	}
-	return nil
 }

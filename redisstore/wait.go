@@ -20,7 +20,7 @@ func (s *Store) Wait(ctx context.Context, id driver.ID) error {
 		return errors.New("redisstore: only a rueidis client can wait")
 	}
 	a := s.newCall(id, 0)
-	return s.hints.wait(ctx, a.key(), func() error { return s.transition(ctx, id, s.scripts.await, a) })
+	return s.hints.wait(ctx, a.key(), func() error { return s.transition(ctx, id, s.scripts.await, a, 0) })
 }
 
 const (

@@ -108,6 +108,9 @@ func (h *herd) client(ctx context.Context) {
 		switch {
 		case err == nil:
 			h.hear(key, answered, got)
+			if got.status == http.StatusServiceUnavailable { // one that came back at once would leave the server no time to start
+				rest(ctx, 20*time.Millisecond)
+			}
 		case !left: // it is dead
 			select {
 			case <-at.over:
@@ -115,6 +118,20 @@ func (h *herd) client(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// acknowledged is how many keys were answered so far.
+func (h *herd) acknowledged() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.told)
 }
 
 // miss counts a request without an answer.

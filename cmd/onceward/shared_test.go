@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/internal/testsvc"
@@ -14,7 +15,15 @@ import (
 
 // servers are the stores that several sidecars can share.
 var servers = map[string]func(t *testing.T) *testsvc.Server{
-	"redis": func(t *testing.T) *testsvc.Server { t.Helper(); return testsvc.Redis(t) },
+	"redis":    func(t *testing.T) *testsvc.Server { t.Helper(); return testsvc.Redis(t) },
+	"postgres": func(t *testing.T) *testsvc.Server { t.Helper(); return migrated(t, testsvc.Postgres(t)) },
+	"mariadb":  func(t *testing.T) *testsvc.Server { t.Helper(); return migrated(t, testsvc.MariaDB(t)) },
+}
+
+func migrated(t *testing.T, server *testsvc.Server) *testsvc.Server {
+	t.Helper()
+	onceward(t, "", "migrate", "up", "--store", server.URL)
+	return server
 }
 
 func eachServer(t *testing.T, check func(t *testing.T, store *testsvc.Server)) {
@@ -103,8 +112,12 @@ func TestKilledServerOfTheStore(t *testing.T) {
 	eachServer(t, func(t *testing.T, store *testsvc.Server) {
 		w := newWorld(t, store.URL, 2)
 		got := w.torment(t, 20, func() {
+			before := w.acknowledged()
 			store.Kill()
 			store.Restart()
+			for w.acknowledged() < before+10 && t.Context().Err() == nil {
+				rest(t.Context(), 10*time.Millisecond)
+			}
 		})
 		check.Equal(t, [4]int{got.lost, got.differing, got.twice, got.unknown}, [4]int{}, "lost, differing, twice, unknown")
 		check.True(t, got.acknowledged > 200 && got.duplicates > 100 && got.refused > 20,

@@ -4,7 +4,7 @@ local ACQUIRED, MISMATCH, DONE_ALREADY, STILL_RUNNING, IN_DOUBT, TOO_LATE = 1, 2
 local claim = fields(ARGV[1])
 local r, unreadable = read()
 if unreadable then
-  return UNREADABLE
+  return unreadable
 end
 
 if not r then

@@ -1,7 +1,7 @@
 -- Marks the record, so that its end is told.
 local r, unreadable = read()
 if unreadable then
-  return UNREADABLE
+  return unreadable
 end
 if not r or not is_running(r) then
   return LOST -- it has ended

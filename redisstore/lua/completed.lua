@@ -17,6 +17,6 @@ end
 tell(STEP_COMPLETED, r, done.kind)
 hint(r)
 r.state, r.kind, r.outcome, r.notes, r.elapsed = DONE, done.kind, done.outcome, done.notes, 0
-r.life = ARGV[3] == '0' and r.retain or tonumber(ARGV[3])
+r.life = ARGV[4] == '0' and r.retain or tonumber(ARGV[4])
 write(r)
 return OK

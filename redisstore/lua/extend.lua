@@ -1,7 +1,7 @@
 -- ARGV: owner · lease in milliseconds, 0 to give it up · notes
 local r, unreadable = read()
 if unreadable then
-  return UNREADABLE
+  return unreadable
 end
 if not r or not is_running(r) or r.owner ~= ARGV[1] then
   return LOST

@@ -6,7 +6,7 @@ local TOP, CHECKED, HEAD_LENGTH = '>BBc16', '>BBI5I3I3I5I5I5I5I3I3', 61
 local CHECK_AT, CHECKED_AT = 19, 23 -- the check stands between the two
 local LENGTHS_AT = 56 -- where those of identity and notes stand
 local RESIDUE, RUNNING, AWAITED, GIVEN_UP, DONE, RESOLVED = 0x11, 0x22, 0x77, 0x44, 0x88, 0xee
-local OK, LOST, UNREADABLE, FULL = 0, -1, -2, -3
+local OK, LOST, UNREADABLE, FULL, NO_EXPIRY = 0, -1, -2, -3, -4
 
 -- sealed puts the check of the two between them.
 local function sealed(top, checked)

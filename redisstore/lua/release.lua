@@ -1,7 +1,7 @@
 -- ARGV: owner
 local r, unreadable = read()
 if unreadable then
-  return UNREADABLE
+  return unreadable
 end
 if not r then
   leave_residue(ARGV[1], 0, 0)

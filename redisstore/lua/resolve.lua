@@ -2,7 +2,7 @@
 -- milliseconds, 0 for what the claim said
 local r, unreadable = read()
 if unreadable then
-  return UNREADABLE
+  return unreadable
 end
 if not r or r.state == RESIDUE or r.fence ~= tonumber(ARGV[1]) then
   return LOST

@@ -2,19 +2,19 @@
 
 local MIN_RESIDUE = 60000 -- driver.MinResidue
 
--- read returns the record, nil when there is none, and whether there is something else. One whose expiry somebody took away
--- has lost its clock. Left is how long the record is still kept, age how long its life has lasted.
+-- read returns the record, nil when there is none, and what to answer if there is something else. One whose expiry somebody
+-- took away has lost its clock. Left is how long the record is still kept, age how long its life has lasted.
 local function read()
   local value = redis.call('GET', KEYS[1])
   if not value then
-    return nil, false
+    return nil
   end
   local r, left = parse(value), redis.call('PTTL', KEYS[1])
   if not r or left < 0 then
-    return nil, true
+    return nil, r and NO_EXPIRY or UNREADABLE
   end
   r.left, r.age = left, math.max(0, r.life - left)
-  return r, false
+  return r
 end
 
 -- packed is the value of the record.

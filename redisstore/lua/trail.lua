@@ -14,17 +14,40 @@ end
 -- oldest is the moment in milliseconds before which entries are over.
 local function oldest()
   local now = redis.call('TIME')
-  return string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - retain)
+  return string.format('%.0f', math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - retain))
 end
 
--- tell keeps a step of the attempt. It goes before the record is written: what fails here has changed nothing.
+-- lacks returns a command that a step with an entry takes and that the user may not use, nil if there is none.
+local function lacks()
+  local may = redis.acl_check_cmd
+  return not may('XADD', KEYS[2], '*', 'entry', '') and 'XADD'
+    or not may('PEXPIRE', KEYS[2], '1') and 'PEXPIRE'
+    or not may('PERSIST', KEYS[2]) and 'PERSIST'
+    or not may('TIME') and 'TIME'
+    or not may('SET', KEYS[1], '') and 'SET'
+    or nil
+end
+
+-- tell keeps a step of the attempt. It goes before the record is written, and after the rights for all of it were asked for:
+-- what fails here has changed nothing. For how long entries are kept is for those to say who run things: an operator removes
+-- none, and makes no trail shorter.
 local function tell(step, r, kind)
   if not told then
     return
   end
+  local lacking = lacks()
+  if lacking then
+    error({err = 'NOPERM the user may not ' .. lacking})
+  end
   local entry = sealed(struct.pack('>BBI3I5BI3', VERSION, step, r.attempt, r.fence, kind or 0, #r.identity),
     r.identity .. string.sub(told, struct.size(TOLD) + 1))
-  if retain == 0 then
+  if step == STEP_RESOLVED or step == STEP_FORCED then
+    local left = redis.call('PTTL', KEYS[2])
+    redis.call('XADD', KEYS[2], '*', 'entry', entry)
+    if left ~= -1 and left < retain then
+      redis.call('PEXPIRE', KEYS[2], retain)
+    end
+  elseif retain == 0 then
     redis.call('XADD', KEYS[2], '*', 'entry', entry)
     redis.call('PERSIST', KEYS[2])
   else

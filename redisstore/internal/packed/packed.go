@@ -38,6 +38,9 @@ const (
 	maxAttempts = 1<<24 - 1
 )
 
+// LongestTexts is how many bytes identity and notes of a record may take together.
+const LongestTexts = 1<<24 - 1
+
 // Where the parts of the head stand.
 const (
 	stateAt    = 1

@@ -30,7 +30,8 @@ func Main(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(didYouMean)
-	root.AddCommand(newDemo(), newProxy(), newKeys(), newAudit(), newKey(), newSweep(), newStats(), newBackup(), newDoctor(), newVersion())
+	root.AddCommand(newDemo(), newProxy(), newMigrate(), newDoctor(), newKeys(), newAudit(), newKey(), newSweep(), newStats(),
+		newBackup(), newVersion())
 	root.SetArgs(args)
 	written := &output{to: out}
 	root.SetOut(written)

@@ -16,14 +16,16 @@ import (
 	"github.com/onceward/onceward/diskstore"
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/memstore"
+	"github.com/onceward/onceward/mysqlstore"
+	"github.com/onceward/onceward/pgstore"
 	"github.com/onceward/onceward/redisstore"
 )
 
 const (
 	// defaultStore is a directory, so that keys survive a restart unless somebody asks for less.
 	defaultStore = "./onceward-data"
-	storeHelp    = "where keys are kept: a `DIR` on a disk of this machine, redis://HOST:PORT, which any number of processes share, or\n" +
-		"memory:, which dies with the process; " + storeVariable + " says it too"
+	storeHelp    = "where keys are kept: a `DIR` on a disk of this machine, the URL of a server that any number of processes share, such\n" +
+		"as redis://, postgres:// or mysql://HOST:PORT, or memory:, which dies with the process; " + storeVariable + " says it too"
 )
 
 // storeVariable takes the place of --store, so that a password in it is not in the list of processes.
@@ -40,28 +42,33 @@ func storeText(cmd *cobra.Command, text string) string {
 
 // location is what --store names: a data directory, a URL, or, if both are empty, the memory of the process.
 type location struct {
-	dir   string // absolute
-	url   string
-	shown string // as it may be shown: without a password
+	dir    string // absolute
+	url    string
+	scheme string // of the URL
+	shown  string // as it may be shown: without a password
 }
 
-// schemes are those of stores that have a URL.
-var schemes = []string{
-	"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
-}
+// The schemes of stores that have a URL.
+var (
+	redisSchemes    = []string{"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+	postgresSchemes = []string{"postgres", "postgresql"}
+	mysqlSchemes    = []string{"mysql", "mariadb"}
+
+	schemes = slices.Concat(redisSchemes, postgresSchemes, mysqlSchemes)
+)
 
 func parseLocation(text string) (location, error) {
 	scheme, rest, isURL := strings.Cut(text, ":")
 	switch {
 	case text == "":
-		return location{}, errors.New(`--store "": want memory:, redis://HOST:PORT or a directory such as ` + defaultStore)
+		return location{}, errors.New(`--store "": want memory:, the URL of a server or a directory such as ` + defaultStore)
 	case text == "memory:":
 		return location{shown: text}, nil
 	case slices.Contains(schemes, scheme) && strings.HasPrefix(rest, "//"):
-		return location{url: text, shown: withoutPassword(text)}, nil
+		return location{url: text, scheme: scheme, shown: withoutPassword(text)}, nil
 	case isURL && (scheme == "memory" || strings.HasPrefix(rest, "//")):
-		return location{}, fmt.Errorf("--store %q: want a directory such as %s, memory:, or a URL that begins with redis, rediss or unix, "+
-			"or with redis+sentinel or redis+cluster", withoutPassword(text), defaultStore)
+		return location{}, fmt.Errorf("--store %q: want a directory such as %s, memory:, or a URL that begins with one of %s",
+			withoutPassword(text), defaultStore, strings.Join(schemes, ", "))
 	}
 	dir, err := filepath.Abs(text)
 	return location{dir: dir, shown: dir}, err
@@ -95,11 +102,12 @@ type opened struct {
 
 	server string   // what it is
 	doubts []string // the reasons why nothing is guaranteed on it
+	notes  []string // what is worth knowing, and takes nothing from it
 	close  func() error
 }
 
 // Unwrap is for driver.As.
-func (o *opened) Unwrap() driver.Store { return o.Store }
+func (s *opened) Unwrap() driver.Store { return s.Store }
 
 // storeOptions are what a store is opened with, besides its place.
 type storeOptions struct {
@@ -113,36 +121,6 @@ type storeOptions struct {
 	log           *slog.Logger
 }
 
-// openDisk waits for whoever has the directory, such as a command that looks at it, or a proxy that is just ending.
-func (o *storeOptions) openDisk(dir string) (*diskstore.Store, error) {
-	opts := diskstore.Options{FreeSpaceFloor: o.minFree, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log}
-	if o.operator {
-		// For how long is for the proxy to say: a sweep from here must not remove what it would keep.
-		opts.Audit, opts.AuditRetention = driver.AuditTransitions, -1
-	}
-	for until := time.Now().Add(o.patience); ; time.Sleep(50 * time.Millisecond) {
-		store, err := diskstore.Open(dir, &opts)
-		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(until) {
-			return store, err
-		}
-	}
-}
-
-func (o *storeOptions) openRedis(url string) (*redisstore.Store, error) {
-	opts := redisstore.Options{
-		AllowEviction: o.allowEviction, BestEffort: o.bestEffort, Audit: o.audit, AuditRetention: o.auditFor, Logger: o.log,
-	}
-	if o.operator {
-		opts.Audit = driver.AuditTransitions
-	}
-	store, err := redisstore.Open(url, &opts)
-	if o.operator && errors.Is(err, errors.ErrUnsupported) { // Redis 6 has no trail
-		opts.Audit = driver.AuditOff
-		return redisstore.Open(url, &opts)
-	}
-	return store, err
-}
-
 // openStore opens the store that --store names; memory: takes what it knows of the options. The error is a failure if the
 // text is right.
 func openStore(text string, o *storeOptions) (*opened, error) {
@@ -153,16 +131,13 @@ func openStore(text string, o *storeOptions) (*opened, error) {
 	s := &opened{location: at, close: func() error { return nil }}
 	switch {
 	case at.dir != "":
-		var disk *diskstore.Store
-		if disk, err = o.openDisk(at.dir); err == nil {
-			s.Store, s.server, s.close = disk, "diskstore, for one process at a time", disk.Close
-		}
-	case at.url != "":
-		var redis *redisstore.Store
-		if redis, err = o.openRedis(at.url); err == nil {
-			promise := redis.Promise()
-			s.Store, s.server, s.doubts, s.close = redis, promise.Server, promise.Doubts, func() error { redis.Close(); return nil }
-		}
+		err = s.openDisk(o)
+	case slices.Contains(redisSchemes, at.scheme):
+		err = s.openRedis(o)
+	case slices.Contains(postgresSchemes, at.scheme):
+		err = s.openPostgres(o)
+	case slices.Contains(mysqlSchemes, at.scheme):
+		err = s.openMySQL(o)
 	default:
 		s.Store = memstore.New(&memstore.Options{Audit: o.audit, AuditRetention: o.auditFor})
 	}
@@ -170,4 +145,110 @@ func openStore(text string, o *storeOptions) (*opened, error) {
 		return nil, failed(fmt.Errorf("--store %s: %w", at.shown, err))
 	}
 	return s, nil
+}
+
+// trail is what the store keeps of it, and for how long. For how long is for the proxies to say, and an operator who sweeps
+// must not remove what they would keep.
+func (o *storeOptions) trail() (driver.AuditLevel, time.Duration) {
+	if o.operator {
+		return driver.AuditTransitions, -1
+	}
+	return o.audit, o.auditFor
+}
+
+const diskServer = "diskstore, for one process at a time"
+
+// openDisk waits for whoever has the directory, such as a command that looks at it, or a proxy that is just ending.
+func (s *opened) openDisk(o *storeOptions) error {
+	opts := diskstore.Options{FreeSpaceFloor: o.minFree, Logger: o.log}
+	opts.Audit, opts.AuditRetention = o.trail()
+	for until := time.Now().Add(o.patience); ; time.Sleep(50 * time.Millisecond) {
+		store, err := diskstore.Open(s.dir, &opts)
+		if err == nil {
+			s.Store, s.server, s.close = store, diskServer, store.Close
+		}
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(until) {
+			return err
+		}
+	}
+}
+
+func (s *opened) openRedis(o *storeOptions) error {
+	opts := redisstore.Options{AllowEviction: o.allowEviction, BestEffort: o.bestEffort, Logger: o.log}
+	opts.Audit, opts.AuditRetention = o.trail()
+	store, err := redisstore.Open(s.url, &opts)
+	without := err
+	if o.operator && errors.Is(err, errors.ErrUnsupported) { // Redis 6 has no trail, and who keeps none gives no rights for it
+		opts.Audit = driver.AuditOff
+		store, err = redisstore.Open(s.url, &opts)
+	}
+	if err != nil {
+		return err
+	}
+	promise := store.Promise()
+	s.Store, s.server, s.doubts = store, promise.Server, promise.Doubts
+	if without != nil {
+		s.Store = &untold{Store: store, why: without, log: o.log}
+	}
+	s.closing(store.Close)
+	return nil
+}
+
+func (s *opened) openPostgres(o *storeOptions) error {
+	opts := pgstore.Options{BestEffort: o.bestEffort, Logger: o.log}
+	opts.Audit, opts.AuditRetention = o.trail()
+	var url string
+	url, opts.Schema = takeParameter(s.url, schemaParameter)
+	store, err := pgstore.Open(url, &opts)
+	if err != nil {
+		return err
+	}
+	promise := store.Promise()
+	s.Store, s.server, s.doubts, s.notes = store, promise.Server, promise.Doubts, promise.Notes
+	s.closing(store.Close)
+	return nil
+}
+
+func (s *opened) openMySQL(o *storeOptions) error {
+	opts := mysqlstore.Options{BestEffort: o.bestEffort, Logger: o.log}
+	opts.Audit, opts.AuditRetention = o.trail()
+	var url string
+	url, opts.Prefix = takeParameter(s.url, prefixParameter)
+	store, err := mysqlstore.Open(url, &opts)
+	if err != nil {
+		return err
+	}
+	promise := store.Promise()
+	s.Store, s.server, s.doubts, s.notes = store, promise.Server, promise.Doubts, promise.Notes
+	s.closing(store.Close)
+	return nil
+}
+
+func (s *opened) closing(end func()) {
+	s.close = func() error { end(); return nil }
+}
+
+// Where the tables are is said in the URL, so that every command finds them by the same words.
+const (
+	schemaParameter = "onceward_schema"
+	prefixParameter = "onceward_prefix"
+)
+
+// takeParameter takes a parameter that is ours out of a URL, and leaves all others as they are written.
+func takeParameter(address, name string) (rest, value string) {
+	before, query, found := strings.Cut(address, "?")
+	if !found {
+		return address, ""
+	}
+	kept := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		text, ours := strings.CutPrefix(pair, name+"=")
+		if ours {
+			value = text
+		}
+		return ours
+	})
+	if len(kept) == 0 {
+		return before, value
+	}
+	return before + "?" + strings.Join(kept, "&"), value
 }

@@ -37,6 +37,19 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		check.Equal(t, withoutPassword(text), want, "what is shown of a URL")
 		at, err := parseLocation(text)
 		check.NoError(t, err, "%s", want)
-		check.Equal(t, at, location{url: text, shown: want}, "the location")
+		check.Equal(t, [2]string{at.url, at.shown}, [2]string{text, want}, "the location, and what is shown of it")
+	}
+}
+
+func TestOwnParametersAreTakenOutOfAURL(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"postgres://h/d":                                  {"postgres://h/d", ""},
+		"postgres://h/d?onceward_schema=s":                {"postgres://h/d", "s"},
+		"postgres://h/d?a=%20b&onceward_schema=s&c=d?e":   {"postgres://h/d?a=%20b&c=d?e", "s"},
+		"postgres://h/d?onceward_schemas=s":               {"postgres://h/d?onceward_schemas=s", ""},
+		"postgres://u:p@h/d?sslmode=off&onceward_schema=": {"postgres://u:p@h/d?sslmode=off", ""},
+	} {
+		rest, value := takeParameter(text, schemaParameter)
+		check.Equal(t, [2]string{rest, value}, want, "%s without our parameter, and the parameter", text)
 	}
 }

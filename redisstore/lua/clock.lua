@@ -1,0 +1,2 @@
+local now = redis.call('TIME')
+return {OK, now[1], tonumber(now[2])}
