@@ -17,7 +17,7 @@ quick: ## Test the core: no servers, seconds
 test: ## Run every test of every module with -race; a skipped test is a failure
 	.ci/need
 	go build -o bin/noskip ./internal/noskip
-	TEST_SERVERS=1 .ci/each bash -o pipefail -c 'go test -race -json ./... | $(CURDIR)/bin/noskip'
+	TEST_SERVERS=1 .ci/each bash -o pipefail -c 'go test -race -timeout 20m -json ./... | $(CURDIR)/bin/noskip'
 
 lint: ## Check formatting, go vet and all linters
 	.ci/formatted
