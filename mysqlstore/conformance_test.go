@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	unit = 400 * time.Millisecond
+	unit = 800 * time.Millisecond
 	// unsynced is for servers that nobody kills: calls are then short also on a busy disk.
 	unsynced = "innodb_flush_log_at_trx_commit = 0"
 )

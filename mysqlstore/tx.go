@@ -42,6 +42,8 @@ type inside struct {
 	dead error                      // why it was rolled back
 }
 
+var errNotItsOwn = fmt.Errorf("%w: mysqlstore: it was rolled back, because the key is not its own", driver.ErrTransaction)
+
 // Acquire implements [driver.Store].
 func (t *inside) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
 	err = t.do(ctx, driver.ErrUnavailable, newRow(id, &c, 1), func() error {
@@ -72,7 +74,7 @@ func (t *inside) Complete(ctx context.Context, id driver.ID, o driver.Owner, out
 		err := t.verbs.complete(ctx, id, o, &out)
 		if errors.Is(err, driver.ErrLost) {
 			t.end(err)
-			err = fmt.Errorf("%w: mysqlstore: the transaction was rolled back, because the key is not its own", driver.ErrTransaction)
+			err = errNotItsOwn
 		}
 		return err
 	})

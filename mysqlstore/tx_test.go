@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -29,6 +30,9 @@ func (s *byTx) in(ctx context.Context, verb func(inside driver.Store) error) err
 		err = verb(s.Tx(tx))
 		if isDeadlock(err) || errors.Is(err, errAgain) {
 			continue
+		}
+		if errors.Is(err, driver.ErrTransaction) && !errors.Is(err, errNotItsOwn) {
+			err = fmt.Errorf("%w: %v", driver.ErrUnavailable, err) //nolint:errorlint // there is nothing else in the transaction: it is no loss
 		}
 		if err != nil {
 			_ = tx.Rollback()

@@ -18,7 +18,7 @@ import (
 )
 
 // A commit waits for the disk, which this machine may share.
-const unit = 400 * time.Millisecond
+const unit = 600 * time.Millisecond
 
 var (
 	bg    = context.Background()
@@ -126,7 +126,7 @@ func TestConformanceWithLostReplies(t *testing.T) {
 		}
 		s := openThrough(t, proxy, server, surely.schema)
 		return &insistent{Store: s, surely: surely}
-	}, &storetest.Options{RealTime: true, Unit: 3 * unit}) // each loss is a new connection
+	}, &storetest.Options{RealTime: true, Unit: 2 * unit}) // each loss is a new connection
 	lost := proxy.Count(testsvc.DropReply)
 	t.Logf("%d replies were lost", lost)
 	check.True(t, lost > 100, "only %d replies were lost, which proves too little", lost)
