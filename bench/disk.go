@@ -55,15 +55,25 @@ func byCallers(callers int, open func() (world, error)) func(time.Duration, stri
 		if err != nil {
 			return s, err
 		}
-		redisBefore, failed := w.redis.used()
+		theirs, failed := w.serverUsed()
 		before := used()
 		s.ops, s.elapsed, err = during(length, callers, &next, w.do)
 		after := used()
-		redisAfter, failedAfter := w.redis.used()
-		s.redis = redisAfter.Redis - redisBefore.Redis
-		s.cpu, s.allocs = after.CPU-before.CPU+s.redis, after.Allocs-before.Allocs
+		theirsAfter, failedAfter := w.serverUsed()
+		s.allocs = after.Allocs - before.Allocs
+		s.server, s.logged = theirsAfter.Server-theirs.Server, theirsAfter.Logged-theirs.Logged
+		if w.server == nil || s.server != 0 {
+			s.cpu = after.CPU - before.CPU + s.server
+		}
 		return s, errors.Join(err, failed, failedAfter, stop())
 	}
+}
+
+func (w *world) serverUsed() (usage, error) {
+	if w.server == nil {
+		return usage{}, nil
+	}
+	return w.server.used()
 }
 
 // during counts what so many callers can do in that time, each at least once.

@@ -3,9 +3,13 @@ module github.com/onceward/onceward/bench
 go 1.25.0
 
 require (
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/gofiber/fiber/v2 v2.52.15
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/onceward/onceward v0.0.0
 	github.com/onceward/onceward/diskstore v0.0.0
+	github.com/onceward/onceward/mysqlstore v0.0.0
+	github.com/onceward/onceward/pgstore v0.0.0
 	github.com/onceward/onceward/redisstore v0.0.0
 	github.com/redis/go-redis/v9 v9.22.0
 	github.com/redis/rueidis v1.0.79
@@ -45,8 +49,12 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/andybalholm/brotli v1.1.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/klauspost/compress v1.17.11 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
@@ -57,11 +65,16 @@ require (
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	github.com/valyala/fasthttp v1.51.0 // indirect
 	github.com/valyala/tcplisten v1.0.0 // indirect
+	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 )
 
 replace github.com/onceward/onceward => ../
 
 replace github.com/onceward/onceward/diskstore => ../diskstore
+
+replace github.com/onceward/onceward/mysqlstore => ../mysqlstore
+
+replace github.com/onceward/onceward/pgstore => ../pgstore
 
 replace github.com/onceward/onceward/redisstore => ../redisstore

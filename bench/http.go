@@ -91,7 +91,7 @@ func (l *load) sample(there served, length time.Duration) (s sample, err error) 
 	if after.CPU != 0 {
 		s.cpu = after.CPU - before.CPU + mineAfter.CPU - mine.CPU
 	}
-	s.redis = after.Redis - before.Redis
+	s.server, s.logged = after.Server-before.Server, after.Logged-before.Logged
 	s.allocs = after.Allocs - before.Allocs
 	return s, nil
 }

@@ -14,9 +14,14 @@ var batch = 100_000
 
 // world is where operations happen. The nth call of do is handed n, from 0 on, by several goroutines at once.
 type world struct {
-	do    func(n int) error
-	close func()
-	redis *redisServer // whose work is counted too; nil without one
+	do     func(n int) error
+	close  func()
+	server counted // whose work is counted too; nil without one
+}
+
+// counted is what can say what it has used.
+type counted interface {
+	used() (usage, error)
 }
 
 // inProcess samples operations by as many goroutines as there are cores to use. Fresh keys need a fresh world for each

@@ -79,6 +79,9 @@ func tables(scratch string, million bool) []*table {
 		storeTable(1), storeTable(2), engineTable(), httpTable(), memoryTable(), diskTable(scratch), proxyTable(scratch),
 		redisTable(scratch), syncedRedisTable(scratch), redisRecordTable(scratch), redisHTTPTable(scratch),
 	}
+	all = append(all, postgresTables().all()...)
+	all = append(all, postgresProxyTable(scratch))
+	all = append(all, mariadbTables().all()...)
 	if million {
 		all = append(all, startTable(scratch, 1_000, 1_000_000))
 	}
@@ -92,8 +95,8 @@ func (t *table) want(scratch string) error {
 			return err
 		}
 	}
-	if t.redis {
-		return wantRedis()
+	if t.service != nil {
+		return t.service.want()
 	}
 	return nil
 }

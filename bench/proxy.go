@@ -93,7 +93,8 @@ func (c *chain) used() (usage, error) {
 	if u.CPU != 0 {
 		u.CPU += behind.CPU
 	}
-	u.Redis = behind.Redis
+	u.Server += behind.Server
+	u.Logged += behind.Logged
 	u.Runs += behind.Runs // one of them has the handler
 	return u, err
 }

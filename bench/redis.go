@@ -13,7 +13,7 @@ import (
 func redisTable(scratch string) *table {
 	t := &table{
 		name: "redis", title: "redisstore, Redis without a disk; fresh is one Acquire and one Complete",
-		redis: true,
+		service: redisService,
 	}
 	for _, at := range []struct {
 		callers               int
@@ -55,7 +55,7 @@ func redisTable(scratch string) *table {
 func syncedRedisTable(scratch string) *table {
 	t := &table{
 		name: "redis-synced", title: "redisstore, appendfsync always; fresh is one Acquire and one Complete",
-		redis: true, durable: true,
+		service: redisService, durable: true,
 	}
 	for _, callers := range []int{16, 128} {
 		name := func(what string) string { return fmt.Sprintf("%s, synced, callers: %d", what, callers) }
@@ -75,7 +75,7 @@ func syncedRedisTable(scratch string) *table {
 // redisRecordTable is what one key with its outcome takes of the memory of Redis.
 func redisRecordTable(scratch string) *table {
 	return &table{
-		name: "redis-memory", title: fmt.Sprintf("a key with an outcome of %d bytes, by MEMORY USAGE", len(theAnswer)), redis: true,
+		name: "redis-memory", title: fmt.Sprintf("a key with an outcome of %d bytes, by MEMORY USAGE", len(theAnswer)), service: redisService,
 		custom: func() (header []string, lines [][]string, err error) {
 			header = []string{"row", "B", "target"}
 			for _, kind := range []struct {
@@ -99,19 +99,24 @@ func redisRecordTable(scratch string) *table {
 }
 
 func redisBytes(scratch string, open redisClient) (n float64, err error) {
-	w, err := redisWorld(scratch, open, false)()
+	server, err := startRedis(scratch)
 	if err != nil {
 		return 0, err
 	}
-	defer w.close()
-	if err := w.do(0); err != nil {
-		return 0, err
-	}
-	key, err := w.redis.ask("RANDOMKEY") // there is no other
+	defer func() { err = errors.Join(err, server.end()) }()
+	p, endClient, err := open(context.Background(), server.addr)
 	if err != nil {
 		return 0, err
 	}
-	text, err := w.redis.ask("MEMORY USAGE " + key)
+	defer endClient()
+	if err := p.fresh(0); err != nil {
+		return 0, err
+	}
+	key, err := server.ask("RANDOMKEY") // there is no other
+	if err != nil {
+		return 0, err
+	}
+	text, err := server.ask("MEMORY USAGE " + key)
 	if err != nil {
 		return 0, err
 	}
@@ -139,7 +144,7 @@ func redisWorld(scratch string, open redisClient, replay bool, settings ...strin
 			cancel()
 			return w, errors.Join(err, server.end())
 		}
-		w = world{redis: server, do: p.fresh, close: func() {
+		w = world{server: server, do: p.fresh, close: func() {
 			cancel()
 			endClient()
 			_ = server.end() // what was measured is over

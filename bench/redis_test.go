@@ -29,7 +29,7 @@ func TestRowsOnRedisCheckWhatTheyGet(t *testing.T) {
 func TestRedisEndsWithItsProgram(t *testing.T) {
 	server, err := startRedis(t.TempDir())
 	check.NoError(t, err, "a Redis")
-	check.NoError(t, server.in.Close(), "what the system does when the program is killed")
+	check.NoError(t, server.running.in.Close(), "what the system does when the program is killed")
 	_, err = server.answers.ReadByte()
 	check.True(t, err != nil, "Redis is still there")
 	check.NoError(t, server.end(), "the end of what has ended")
@@ -72,5 +72,5 @@ func TestRedisIsAsked(t *testing.T) {
 	}
 	before, err := server.used()
 	check.NoError(t, err, "what is used")
-	check.True(t, before.CPU > 0 && before.Redis == before.CPU, "CPU %v, of which Redis took %v", before.CPU, before.Redis)
+	check.True(t, before.CPU > 0 && before.Server == before.CPU, "CPU %v, of which Redis took %v", before.CPU, before.Server)
 }

@@ -29,7 +29,7 @@ func redisHTTPTable(scratch string) *table {
 	}
 	guarded, naive := onRedis("oncehttp on Redis"), onRedis("naive on Redis")
 	return &table{
-		name: "redis-http", title: fmt.Sprintf("HTTP over loopback with Redis, %d connections", connections), redis: true,
+		name: "redis-http", title: fmt.Sprintf("HTTP over loopback with Redis, %d connections", connections), service: redisService,
 		rows: []row{
 			{name: fresh, sample: overHTTP(naive, false)},
 			{name: "oncehttp on Redis, fresh", against: fresh, sample: overHTTP(guarded, false), targets: []target{speed(2)}},

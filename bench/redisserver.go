@@ -8,38 +8,26 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"time"
 )
 
-func wantRedis() error {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		return fmt.Errorf("%w; run: apt-get update && apt-get install -y --no-install-recommends redis-server", err)
-	}
-	return nil
+var redisService = &service{
+	name: "Redis", program: "redis-server", debian: "redis-server", ready: "Ready to accept connections", signal: "KILL",
 }
 
 // redisServer is a Redis of its own, and a connection on which it is asked what it uses.
 type redisServer struct {
-	cmd     *exec.Cmd
-	in      io.Closer // at whose end it is killed
+	running *running
 	dir     string
 	addr    string
 	conn    net.Conn
 	answers *bufio.Reader
 }
 
-// whileRead runs a server until nobody holds the other end of its input any more, so that none is left over by a program
-// that was killed. Nothing has to be kept, so the server is killed too, which is quicker.
-const whileRead = `"$@" & exec >/dev/null 2>&1; cat; kill -9 $!; wait`
-
 // startRedis starts a Redis with nothing in it. Settings are those of its command line; by default nothing is on disk.
 func startRedis(scratch string, settings ...string) (*redisServer, error) {
-	if err := wantRedis(); err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp(scratch, "redis-")
 	if err != nil {
 		return nil, err
@@ -51,57 +39,21 @@ func startRedis(scratch string, settings ...string) (*redisServer, error) {
 	return r, nil
 }
 
-func (r *redisServer) start(settings []string) (err error) {
-	if r.addr, err = freeAddress(); err != nil {
-		return err
-	}
-	_, port, _ := net.SplitHostPort(r.addr)
-	args := append([]string{
-		"-c", whileRead, "sh", "redis-server",
-		"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no",
-	}, settings...)
-	r.cmd = exec.CommandContext(context.Background(), "sh", args...) //nolint:gosec // the settings are our own
-	if r.in, err = r.cmd.StdinPipe(); err != nil {
-		return err
-	}
-	out, err := r.cmd.StdoutPipe()
+func (r *redisServer) start(settings []string) error {
+	host, port, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	r.cmd.Stderr = r.cmd.Stdout // where it says which setting is wrong
-	if err := r.cmd.Start(); err != nil {
+	args := []string{"--bind", host, "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}
+	if r.running, err = redisService.start(nil, r.dir, append(args, settings...)...); err != nil {
 		return err
 	}
-	if err := awaitReady(out); err != nil {
-		return err
-	}
+	r.addr = net.JoinHostPort(host, port)
 	if r.conn, err = new(net.Dialer).DialContext(context.Background(), "tcp", r.addr); err != nil {
 		return err
 	}
 	r.answers = bufio.NewReader(r.conn)
 	return nil
-}
-
-// freeAddress is one that nobody listens on. Redis cannot say which port it has chosen, so it is told one.
-func freeAddress() (string, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-// awaitReady reads what Redis logs until it answers. Nobody reads the rest, but it must not fill the pipe.
-func awaitReady(out io.Reader) error {
-	var said strings.Builder
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
-			go func() { _, _ = io.Copy(io.Discard, out) }()
-			return nil
-		}
-		said.WriteString(lines.Text() + "\n")
-	}
-	return fmt.Errorf("redis-server ended before it was ready, and said:\n%s", &said)
 }
 
 func (r *redisServer) address() string { return r.addr }
@@ -110,19 +62,14 @@ func (r *redisServer) end() error {
 	if r.conn != nil {
 		_ = r.conn.Close()
 	}
-	if r.cmd != nil && r.cmd.Process != nil {
-		_ = r.in.Close()
-		_ = r.cmd.Wait() // if the server was gone already, whatever it was asked has failed
+	if r.running != nil {
+		r.running.end()
 	}
 	return os.RemoveAll(r.dir)
 }
 
-// used is what Redis says, and nothing where there is none. It is finer than the ticks of /proc, of which there are thirty
-// in a sample.
+// used is what Redis says. It is finer than the ticks of /proc, of which there are thirty in a sample.
 func (r *redisServer) used() (u usage, err error) {
-	if r == nil {
-		return u, nil
-	}
 	info, err := r.ask("INFO cpu")
 	if err != nil {
 		return u, err
@@ -138,7 +85,7 @@ func (r *redisServer) used() (u usage, err error) {
 		}
 		u.CPU += time.Duration(seconds * float64(time.Second))
 	}
-	u.Redis = u.CPU
+	u.Server = u.CPU
 	return u, nil
 }
 

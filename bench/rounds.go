@@ -13,8 +13,9 @@ import (
 // table is what is printed together. Its rows are measured alternately, so that they share whatever else happens.
 type table struct {
 	name, title string
-	durable     bool // it is about a disk, so there has to be one
-	redis       bool // so is this about Redis, whose CPU has a column
+	durable     bool                           // it is about a disk, so there has to be one
+	service     *service                       // whose CPU has a column; nil without one
+	begin       func() (end func(), err error) // before the first row is sampled; nil if there is nothing to do
 	rows        []row
 	custom      func() (header []string, lines [][]string, err error) // in place of rows
 }
@@ -34,7 +35,8 @@ type sample struct {
 	ops     int
 	elapsed time.Duration
 	cpu     time.Duration // of all processes that took part; 0 if one of them is not known
-	redis   time.Duration // of cpu, what Redis took
+	server  time.Duration // of cpu, what the service took
+	logged  uint64        // bytes that the service wrote to its log
 	allocs  uint64        // of the process that does the work, not of the one that asks for it; 0 if not known
 }
 
@@ -44,7 +46,8 @@ func (s *sample) perOp() float64 { return float64(s.elapsed) / float64(s.ops) }
 type figures struct {
 	ratio, least, most float64 // of the speed, the row that is 1 against this
 	ofCeiling          float64 // of the speed, the row that does the least against this
-	ns, cpu, redis     float64 // per operation
+	ns, cpu, server    float64 // per operation
+	logged, mostLogged float64 // per operation; most is in any round
 	allocs, extra      float64 // per operation; extra is beyond the row that is 1
 	bytes, goroutines  float64 // held by each
 }
@@ -69,13 +72,20 @@ func (t *table) measure(c config) (header []string, lines [][]string, err error)
 	if t.custom != nil {
 		return t.custom()
 	}
+	if t.begin != nil {
+		end, err := t.begin()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer end()
+	}
 	rounds, err := t.sampleAll(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	header = []string{"row", "speed", "[min..max]", "ns/op", "CPU ns/op", "allocs/op", "target"}
-	if t.redis {
-		header = slices.Insert(header, 5, "of it Redis")
+	if t.service != nil {
+		header = slices.Insert(header, 5, t.service.columns()...)
 	}
 	for i, r := range t.rows {
 		f := t.figures(i, rounds)
@@ -87,8 +97,8 @@ func (t *table) measure(c config) (header []string, lines [][]string, err error)
 			r.name, speed, spread, fmt.Sprintf("%.0f", f.ns), ifKnown("%.0f", f.cpu), ifKnown("%.1f", f.allocs),
 			judge(r.targets, f),
 		}
-		if t.redis {
-			line = slices.Insert(line, 5, fmt.Sprintf("%.0f", f.redis))
+		if t.service != nil {
+			line = slices.Insert(line, 5, t.service.cells(f)...)
 		}
 		lines = append(lines, line)
 	}
@@ -148,6 +158,7 @@ func (t *table) figures(at int, rounds [][]sample) figures {
 	}
 	faster := func(mine, ref sample) float64 { return ref.perOp() / mine.perOp() }
 	ratios := over(t.rows[at].against, faster)
+	logged := over("", func(mine, _ sample) float64 { return float64(mine.logged) / float64(mine.ops) })
 	allocs := func(s sample) float64 { return float64(s.allocs) / float64(s.ops) }
 	return figures{
 		ratio: median(ratios), least: ratios[0], most: ratios[len(ratios)-1],
@@ -155,7 +166,8 @@ func (t *table) figures(at int, rounds [][]sample) figures {
 
 		ns:     perOp(func(s sample) float64 { return float64(s.elapsed) }),
 		cpu:    perOp(func(s sample) float64 { return float64(s.cpu) }),
-		redis:  perOp(func(s sample) float64 { return float64(s.redis) }),
+		server: perOp(func(s sample) float64 { return float64(s.server) }),
+		logged: median(logged), mostLogged: logged[len(logged)-1],
 		allocs: perOp(func(s sample) float64 { return float64(s.allocs) }),
 		extra:  median(over(t.rows[at].against, func(mine, ref sample) float64 { return allocs(mine) - allocs(ref) })),
 	}
@@ -164,7 +176,7 @@ func (t *table) figures(at int, rounds [][]sample) figures {
 // median is that of sorted values.
 func median[T cmp.Ordered](sorted []T) T { return sorted[len(sorted)/2] }
 
-// target is what a figure ought to be. One of the bounds is 0.
+// target is what a figure ought to be: at least something, or at most something, which may be 0.
 type target struct {
 	what            string
 	of              func(figures) float64
@@ -198,6 +210,9 @@ func goroutines(atMost float64) target {
 	return target{what: " goroutines", of: func(f figures) float64 { return f.goroutines }, atMost: atMost}
 }
 
+// nothingLogged is judged by the round in which most was.
+var nothingLogged = target{what: " B logged", of: func(f figures) float64 { return f.mostLogged }}
+
 func size(atMost float64) target {
 	return target{what: " B", of: func(f figures) float64 { return f.bytes }, atMost: atMost}
 }
@@ -205,10 +220,10 @@ func size(atMost float64) target {
 var kibibyte = size(1 << 10)
 
 func (t target) verdict(f figures) string {
-	value, sign, bound := t.of(f), "≥", t.atLeast
-	met := value >= bound
-	if t.atMost != 0 {
-		sign, bound, met = "≤", t.atMost, value <= t.atMost
+	value, sign, bound := t.of(f), "≤", t.atMost
+	met := value <= bound
+	if t.atLeast != 0 {
+		sign, bound, met = "≥", t.atLeast, value >= t.atLeast
 	}
 	if met {
 		return fmt.Sprintf("%s %v%s: met", sign, bound, t.what)

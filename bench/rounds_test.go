@@ -15,7 +15,10 @@ func scripted(name, against string, order *[]string, times ...time.Duration) row
 		*order = append(*order, name)
 		elapsed := 10 * times[round]
 		round++
-		return sample{ops: 10, elapsed: elapsed, cpu: 2 * elapsed, redis: elapsed / 2, allocs: uint64(10 * round)}, nil
+		return sample{
+			ops: 10, elapsed: elapsed, cpu: 2 * elapsed, server: elapsed / 2,
+			logged: uint64(70 * round), allocs: uint64(10 * round),
+		}, nil
 	}}
 }
 
@@ -23,7 +26,7 @@ func TestRounds(t *testing.T) {
 	var order []string
 	slow := scripted("slow", "bare", &order, 1, 200, 800, 100)
 	slow.ceiling = "least"
-	slow.targets = []target{speed(0.5), ofCeiling(0.25), nanoseconds(150), extraAllocations(1)}
+	slow.targets = []target{speed(0.5), ofCeiling(0.25), nanoseconds(150), extraAllocations(1), nothingLogged}
 	table := table{name: "x", rows: []row{
 		scripted("bare", "", &order, 900, 100, 200, 100), slow, scripted("least", "bare", &order, 1, 50, 100, 50),
 	}}
@@ -34,10 +37,11 @@ func TestRounds(t *testing.T) {
 	check.Equal(t, len(rounds), 3, "rounds that count")
 
 	f := table.figures(1, rounds)
-	want := figures{ratio: 0.5, least: 0.25, most: 1, ofCeiling: 0.25, ns: 200, cpu: 400, redis: 100, allocs: 3}
+	want := figures{ratio: 0.5, least: 0.25, most: 1, ofCeiling: 0.25, ns: 200, cpu: 400, server: 100, logged: 21, mostLogged: 28, allocs: 3}
 	check.Equal(t, f, want, "the figures of the slow row")
 	check.Equal(t, judge(slow.targets, f),
-		"≥ 0.5: met; ≥ 0.25 of the ceiling: met; ≤ 150 ns: MISSED, 200.00; ≤ 1 extra allocs: met", "its verdicts")
+		"≥ 0.5: met; ≥ 0.25 of the ceiling: met; ≤ 150 ns: MISSED, 200.00; ≤ 1 extra allocs: met; ≤ 0 B logged: MISSED, 28.00",
+		"its verdicts")
 }
 
 func TestNothingDoneIsAnError(t *testing.T) {
@@ -46,16 +50,36 @@ func TestNothingDoneIsAnError(t *testing.T) {
 	check.True(t, err != nil, "a row that did nothing was counted")
 }
 
-func TestRedisHasAColumn(t *testing.T) {
+func TestServicesHaveColumns(t *testing.T) {
 	var order []string
-	for redis, column := range map[bool]string{true: "of it Redis", false: "allocs/op"} {
-		table := table{redis: redis, rows: []row{scripted("bare", "", &order, 1, 2)}}
+	for _, c := range []struct {
+		service     *service
+		header, row string
+	}{
+		{nil, "allocs/op target", "2.0 "},
+		{&service{name: "Redis"}, "of it Redis allocs/op target", "1 2.0 "},
+		{&service{name: "MariaDB", logs: true}, "of it MariaDB log B/op allocs/op target", "1 14 2.0 "},
+	} {
+		table := table{service: c.service, rows: []row{scripted("bare", "", &order, 1, 2)}}
 		header, lines, err := table.measure(config{rounds: 1})
 		check.NoError(t, err, "a round")
-		check.Equal(t, header[5], column, "the column after the CPU")
-		check.Equal(t, len(lines[0]), len(header), "cells of %v", lines[0])
-		check.Equal(t, lines[0][5], map[bool]string{true: "1", false: "2.0"}[redis], "the cell after the CPU")
+		check.Equal(t, strings.Join(header[5:], " "), c.header, "the columns after the CPU")
+		check.Equal(t, strings.Join(lines[0][5:], " "), c.row, "the cells after the CPU")
 	}
+}
+
+func TestBegin(t *testing.T) {
+	var order []string
+	table := table{
+		begin: func() (func(), error) {
+			order = append(order, "begin")
+			return func() { order = append(order, "end") }, nil
+		},
+		rows: []row{scripted("bare", "", &order, 1, 2)},
+	}
+	_, _, err := table.measure(config{rounds: 1})
+	check.NoError(t, err, "a round")
+	check.Equal(t, strings.Join(order, ","), "begin,bare,bare,end", "what was done")
 }
 
 func TestOnly(t *testing.T) {

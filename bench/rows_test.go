@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +31,10 @@ func TestMain(m *testing.M) {
 // Each row checks what it gets: that fresh keys run and others are replayed.
 func TestEveryRowWorks(t *testing.T) {
 	scratch := t.TempDir()
-	for _, table := range []*table{
+	for _, table := range slices.Concat([]*table{
 		storeTable(1), storeTable(2), engineTable(), httpTable(), diskTable(scratch), proxyTable(scratch),
-		redisTable(scratch), syncedRedisTable(scratch), redisHTTPTable(scratch),
-	} {
+		redisTable(scratch), syncedRedisTable(scratch), redisHTTPTable(scratch), postgresProxyTable(scratch),
+	}, postgresTables().all(), mariadbTables().all()) {
 		_, lines, err := table.measure(config{rounds: 1, length: time.Millisecond})
 		check.NoError(t, err, "%s", table.name)
 		check.Equal(t, len(lines), len(table.rows), "lines of %s", table.name)

@@ -34,8 +34,9 @@ type sidecar struct {
 
 // startSidecar starts a sidecar whose log nobody reads. A store on disk is removed when it ends.
 func startSidecar(binary, to, store string, flags ...string) (*sidecar, error) {
-	args := []string{"proxy", "--to", "http://" + to, "--scope", "none", "--listen", "127.0.0.1:0", "--store", store}
+	args := []string{"proxy", "--to", "http://" + to, "--scope", "none", "--listen", "127.0.0.1:0"}
 	cmd := exec.CommandContext(context.Background(), binary, append(args, flags...)...) //nolint:gosec // the one that we have built
+	cmd.Env = append(os.Environ(), "ONCEWARD_STORE="+store)                             // it may hold a password
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (s *sidecar) address() string { return s.addr }
 func (s *sidecar) end() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // if it is gone already, Wait says why
 	err := s.cmd.Wait()
-	if s.store != "memory:" {
+	if filepath.IsAbs(s.store) {
 		err = errors.Join(err, os.RemoveAll(s.store))
 	}
 	return err

@@ -11,7 +11,8 @@ import (
 // usage is what a process, or a proxy and the server behind it, has used since it began. What is not known is 0.
 type usage struct {
 	CPU    time.Duration `json:"cpu"`
-	Redis  time.Duration `json:"-"` // of CPU, what Redis took
+	Server time.Duration `json:"-"` // of CPU, what a server took that is not ours
+	Logged uint64        `json:"-"` // bytes in the log of that server
 	Allocs uint64        `json:"allocs"`
 	Runs   uint64        `json:"runs"` // of a server's handler
 }
