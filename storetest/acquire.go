@@ -56,7 +56,7 @@ func (t *trial) contested() []scene {
 	ready("a released key", c, func(id driver.ID) { t.ok(t.release(id, c.Owner), "Release") })
 	c.Retain = t.short()
 	ready("a done record that has just expired", c, func(id driver.ID) {
-		t.ok(t.complete(id, c.Owner, answer("old")), "Complete")
+		t.completeBriefly(id, c.Owner)
 	})
 	c.Lease, c.DoubtRetain = t.short(), t.short()
 	ready("a running record that has just expired", c, func(driver.ID) {})
@@ -175,12 +175,12 @@ func (t *trial) loses(s *scene, c driver.Claim, want driver.Verdict, what string
 	c.Labels = driver.Labels{KeyHint: "loser", Operation: "loser", Route: "loser", Host: "loser"}
 	c.Note = driver.Note{Actor: "loser", Reason: "loser"}
 	c.Also = slices.Clone(c.Also)
-	before := t.get(s.id)
+	before := t.read(s.id)
 	g := t.wants(want, s.id, c, what, args...)
-	after := t.get(s.id)
+	after := t.read(s.id)
 	t.equal(after, before, "a losing Acquire of a key that is %s changed the record", s.name)
-	if after.Phase != driver.PhaseAbsent {
-		t.equal(g.Record, after, "the record of the verdict %v is not the one that Get returns", want)
+	if after.Record.Phase != driver.PhaseAbsent {
+		t.equal(after, g, "the record of the verdict %v is not the one that Get returns", want)
 		if c.Owner != s.claim.Owner {
 			t.lost(t.extend(s.id, c.Owner, t.long()), "Extend by the loser of a key that is %s", s.name)
 		}
@@ -191,21 +191,21 @@ func (t *trial) loses(s *scene, c driver.Claim, want driver.Verdict, what string
 
 func acquireRepeated(t *trial) {
 	for _, s := range t.scenes() {
-		before := t.get(s.id)
+		before := t.read(s.id)
 		c := s.claim
 		c.Lease = t.long() / 2
 		for range 2 {
 			g := t.wants(s.owner, s.id, c, "Acquire repeated by the owner of a key that is %s", s.name)
 			switch s.owner {
 			case driver.Acquired:
-				if g.Record.Fence != s.fence || g.Record.Attempt != before.Attempt || g.Record.GivenUp {
+				if g.Record.Fence != s.fence || g.Record.Attempt != before.Record.Attempt || g.Record.GivenUp {
 					t.fatalf("Acquire repeated by the owner of a key that is %s answered fence %d, attempt %d, given up %v; want fence %d, attempt %d",
-						s.name, g.Record.Fence, g.Record.Attempt, g.Record.GivenUp, s.fence, before.Attempt)
+						s.name, g.Record.Fence, g.Record.Attempt, g.Record.GivenUp, s.fence, before.Record.Attempt)
 				}
-				t.near(g.Record.Lease, c.Lease, "the lease after a repeated Acquire")
+				t.left(g.Record.Lease, c.Lease, g, g.at, "the lease after a repeated Acquire")
 				t.state(s.id, "running", "after a repeated Acquire")
 			default:
-				t.equal(t.get(s.id), before, "Acquire repeated by the last owner of a key that is %s changed the record", s.name)
+				t.equal(t.read(s.id), before, "Acquire repeated by the last owner of a key that is %s changed the record", s.name)
 			}
 		}
 	}

@@ -11,80 +11,94 @@ import (
 
 var bg = context.Background()
 
-// instant is a moment from which durations are waited for.
-type instant struct{ time.Time }
-
-func now() instant { return instant{time.Now()} }
-
-// until returns d after the instant.
-func (i instant) until(d time.Duration) { time.Sleep(time.Until(i.Add(d))) }
-
 func durationsByOneClock(t *trial) {
-	lifeOfRunning(t)
-	lifeOfDone(t, "the claim's retention", 2*t.short(), 0)
-	lifeOfDone(t, "the outcome's own retention, shorter than the claim's,", t.long(), 2*t.short())
-	lifeOfDone(t, "the outcome's own retention, longer than the claim's,", t.short(), 2*t.short())
+	t.punctual(t.lifeOfRunning)
+	for what, retain := range map[string][2]time.Duration{
+		"the claim's retention":                                  {2 * t.short(), 0},
+		"the outcome's own retention, shorter than the claim's,": {t.long(), 2 * t.short()},
+		"the outcome's own retention, longer than the claim's,":  {t.short(), 2 * t.short()},
+	} {
+		t.punctual(func() (late bool) { return t.lifeOfDone(what, retain[0], retain[1]) })
+	}
 	ageOfAttempt(t)
 	lengthyDurations(t)
 }
 
 // lifeOfRunning follows a record whose owner shows one sign of life and then none.
-func lifeOfRunning(t *trial) {
+func (t *trial) lifeOfRunning() (late bool) {
 	unit := t.opts.Unit
 	id, c := newID(), t.claim()
 	c.Lease, c.DoubtRetain = 2*unit, 4*unit
-	start := now()
-	r := t.acquire(id, c).Record
-	t.near(r.Lease, 2*unit, "Lease just after Acquire")
-	t.near(r.Left, 4*unit, "Left just after Acquire")
-	t.near(r.Age, 0, "Age just after Acquire")
+	r := t.acquire(id, c)
+	begun := r.at
+	t.clocks(r, c, begun, begun, "just after Acquire")
 
-	start.until(unit)
-	r = t.get(id)
-	t.near(r.Lease, unit, "Lease %v after Acquire", unit)
-	t.near(r.Left, 3*unit, "Left %v after Acquire", unit)
-	t.near(r.Age, unit, "Age %v after Acquire", unit)
-	t.ok(t.extend(id, c.Owner, 2*unit), "Extend")
-	r = t.get(id)
-	t.near(r.Lease, 2*unit, "Lease just after Extend")
-	t.near(r.Left, 4*unit, "Left just after Extend")
-	t.near(r.Age, unit, "Age just after Extend")
+	time.Sleep(time.Until(begun.from.Add(unit)))
+	t.clocks(t.read(id), c, begun, begun, "some time after Acquire")
+	var err error
+	extended := during(func() { err = t.extend(id, c.Owner, c.Lease) })
+	if !extended.to.Before(begun.from.Add(c.DoubtRetain)) {
+		return true
+	}
+	t.ok(err, "Extend")
+	t.clocks(t.read(id), c, extended, begun, "just after Extend")
 
-	start.until(3*unit - t.slack())
-	t.wants(driver.Running, id, by(c), "Acquire just before the lease is over")
-	start.until(3*unit + t.slack())
-	t.wants(driver.InDoubt, id, by(c), "Acquire just after the lease is over")
-	if t.get(id).GivenUp {
+	if r, late = t.justBefore(extended.from.Add(c.Lease), id, by(c)); late {
+		return true
+	}
+	t.verdict(r, driver.Running, "Acquire just before the lease is over")
+	t.justAfter(extended.to.Add(c.Lease))
+	gone := extended.from.Add(c.DoubtRetain)
+	if r = t.acquire(id, by(c)); !r.at.to.Before(gone) {
+		return true
+	}
+	t.verdict(r, driver.InDoubt, "Acquire just after the lease is over")
+	if r.Record.GivenUp {
 		t.fatalf("a lease that ran out is reported as given up")
 	}
-	start.until(5*unit - t.slack())
-	t.state(id, "in-doubt", "just before the doubt retention, counted from the last Extend, is over")
-	start.until(5*unit + t.slack())
+	if r, late = t.justBefore(gone, id, by(c)); late {
+		return true
+	}
+	t.verdict(r, driver.InDoubt, "Acquire just before the doubt retention, counted from the last Extend, is over")
+	t.justAfter(extended.to.Add(c.DoubtRetain))
 	t.state(id, "absent", "just after the doubt retention is over")
 	t.wants(driver.Acquired, id, by(c), "Acquire just after the doubt retention is over")
+	return false
 }
 
 // lifeOfDone checks that an outcome is kept for two units, whatever the lease and the doubt retention are.
-func lifeOfDone(t *trial, what string, claimed, own time.Duration) {
+func (t *trial) lifeOfDone(what string, claimed, own time.Duration) (late bool) {
 	unit := t.opts.Unit
 	id, c := newID(), t.claim()
 	c.Lease, c.DoubtRetain, c.Retain = unit, unit, claimed
-	t.acquire(id, c)
-	start := now()
+	begun := t.acquire(id, c).at
 	out := answer("kept")
 	out.Retain = own
-	t.ok(t.complete(id, c.Owner, out), "Complete")
-	r := t.get(id)
-	t.near(r.Left, 2*unit, "with %s Left just after Complete", what)
-	t.near(r.Age, 0, "with %s Age just after Complete", what)
-	if r.Lease > 0 || r.Outcome.Retain != 0 {
-		t.fatalf("a done record has Lease %v and Outcome.Retain %v, want neither", r.Lease, r.Outcome.Retain)
+	var err error
+	done := during(func() { err = t.complete(id, c.Owner, out) })
+	if !done.to.Before(begun.from.Add(unit)) {
+		return true
 	}
-	start.until(2*unit - t.slack())
-	t.outcome(t.wants(driver.Done, id, by(c), "with %s Acquire just before it is over", what).Record, out, "the replay")
-	start.until(2*unit + t.slack())
+	t.ok(err, "Complete")
+	r := t.read(id)
+	if !r.at.to.Before(done.from.Add(2 * unit)) {
+		return true
+	}
+	t.left(r.Record.Left, 2*unit, r, done, "with %s Left just after Complete", what)
+	least, most := r.at.after(done)
+	t.within(r.Record.Age, least, most, "with %s Age just after Complete", what)
+	if r.Record.Lease > 0 || r.Record.Outcome.Retain != 0 {
+		t.fatalf("a done record has Lease %v and Outcome.Retain %v, want neither", r.Record.Lease, r.Record.Outcome.Retain)
+	}
+	if r, late = t.justBefore(done.from.Add(2*unit), id, by(c)); late {
+		return true
+	}
+	t.verdict(r, driver.Done, "with %s Acquire just before it is over", what)
+	t.outcome(r.Record, out, "the replay")
+	t.justAfter(done.to.Add(2 * unit))
 	t.state(id, "absent", "with %s just after it is over", what)
 	t.wants(driver.Acquired, id, by(c), "with %s Acquire just after it is over", what)
+	return false
 }
 
 func ageOfAttempt(t *trial) {
@@ -92,10 +106,8 @@ func ageOfAttempt(t *trial) {
 	c.OnCrash, c.Lease = driver.Rerun, t.short()
 	t.acquire(id, c)
 	t.outlive()
-	r := t.wants(driver.Acquired, id, by(c), "take-over of a rerun key whose lease is over").Record
-	t.near(r.Age, 0, "Age just after a take-over")
-	t.near(r.Lease, c.Lease, "Lease just after a take-over")
-	t.near(r.Left, c.DoubtRetain, "Left just after a take-over")
+	r := t.wants(driver.Acquired, id, by(c), "take-over of a rerun key whose lease is over")
+	t.clocks(r, c, r.at, r.at, "just after a take-over")
 }
 
 // lengthyDurations checks that what nobody can wait for does not wrap: 2^31 milliseconds are 25 days, 2^32 are 50.
@@ -104,26 +116,26 @@ func lengthyDurations(t *trial) {
 	for _, d := range []time.Duration{30 * day, 3650 * day} {
 		id, c := newID(), t.claim()
 		c.MaxExecution, c.Lease, c.DoubtRetain, c.Retain = d, d-2*day, d, d-3*day
-		t.acquire(id, c)
-		r := t.get(id)
-		t.near(r.Lease, c.Lease, "Lease just after Acquire")
-		t.near(r.Left, c.DoubtRetain, "Left just after Acquire")
-		if r.MaxExecution != d {
-			t.fatalf("a MaxExecution of %v came back as %v", d, r.MaxExecution)
+		begun := t.acquire(id, c).at
+		r := t.read(id)
+		t.clocks(r, c, begun, begun, "just after Acquire")
+		if r.Record.MaxExecution != d {
+			t.fatalf("a MaxExecution of %v came back as %v", d, r.Record.MaxExecution)
 		}
-		t.ok(t.extend(id, c.Owner, d-day), "Extend")
-		r = t.get(id)
-		t.near(r.Lease, d-day, "Lease just after Extend")
-		t.near(r.Left, c.DoubtRetain, "Left just after Extend")
-		t.ok(t.complete(id, c.Owner, answer("kept")), "Complete")
-		t.near(t.get(id).Left, c.Retain, "Left just after Complete, by the claim's retention,")
+		c.Lease = d - day
+		extended := during(func() { t.ok(t.extend(id, c.Owner, c.Lease), "Extend") })
+		t.clocks(t.read(id), c, extended, begun, "just after Extend")
+		done := during(func() { t.ok(t.complete(id, c.Owner, answer("kept")), "Complete") })
+		r = t.read(id)
+		t.left(r.Record.Left, c.Retain, r, done, "Left just after Complete, by the claim's retention,")
 
 		id = newID()
 		t.acquire(id, c)
 		out := answer("kept")
 		out.Retain = d
-		t.ok(t.complete(id, c.Owner, out), "Complete")
-		t.near(t.get(id).Left, d, "Left just after Complete, by the outcome's own retention,")
+		done = during(func() { t.ok(t.complete(id, c.Owner, out), "Complete") })
+		r = t.read(id)
+		t.left(r.Record.Left, d, r, done, "Left just after Complete, by the outcome's own retention,")
 	}
 }
 
@@ -211,9 +223,12 @@ func resolveByFence(t *trial) {
 			}
 		})
 		if s.stranger == driver.InDoubt {
-			t.ok(t.resolve(s.id, driver.Resolution{Fence: fence, Outcome: &out}), "Resolve of a key that is %s", s.name)
-			t.outcome(t.get(s.id), out, "after Resolve of a key that is %s", s.name)
-			t.near(t.get(s.id).Left, s.claim.Retain, "Left after Resolve, by the claim's retention,")
+			done := during(func() {
+				t.ok(t.resolve(s.id, driver.Resolution{Fence: fence, Outcome: &out}), "Resolve of a key that is %s", s.name)
+			})
+			r := t.read(s.id)
+			t.outcome(r.Record, out, "after Resolve of a key that is %s", s.name)
+			t.left(r.Record.Left, s.claim.Retain, r, done, "Left after Resolve, by the claim's retention,")
 			t.lost(t.resolve(s.id, driver.Resolution{Fence: fence}), "Resolve of a doubt that has been resolved")
 		}
 	}
@@ -247,12 +262,18 @@ func givingUpIsImmediate(t *trial) {
 		id := newID()
 		fence := t.acquire(id, c).Record.Fence
 		note := driver.Note{Actor: "owner", Reason: "upstream broke off"}
-		t.ok(t.store.Extend(bg, id, c.Owner, driver.Extension{Note: note}), "Extend with lease 0")
-		r := t.state(id, "in-doubt", "just after a lease was given up under %s", name)
+		gaveUp := during(func() {
+			t.ok(t.store.Extend(bg, id, c.Owner, driver.Extension{Note: note}), "Extend with lease 0")
+		})
+		seen := t.read(id)
+		r := seen.Record
+		if r.State() != "in-doubt" {
+			t.fatalf("just after a lease was given up under %s the record is %s", name, r.State())
+		}
 		if !r.GivenUp || r.Lease > 0 || r.Note != note {
 			t.fatalf("after a lease was given up under %s: given up %v, lease %v, note %+v", name, r.GivenUp, r.Lease, r.Note)
 		}
-		t.near(r.Left, c.DoubtRetain, "Left just after a lease was given up")
+		t.left(r.Left, c.DoubtRetain, seen, gaveUp, "Left just after a lease was given up")
 		t.wants(driver.InDoubt, id, by(c), "Acquire just after a lease was given up under %s", name)
 		t.ok(t.resolve(id, driver.Resolution{Fence: fence}), "Resolve just after a lease was given up under %s", name)
 		t.wants(driver.Acquired, id, by(c), "Acquire after the Resolve")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"testing/synctest"
 	"time"
 
 	"github.com/onceward/onceward/driver"
@@ -48,28 +47,6 @@ func (t *trial) notApplicable(what, hook string) {
 	t.Logf("not applicable: %s is not checked, because Options.%s is not set", what, hook)
 }
 
-// Durations. A short lease or retention is over after outlive; a long one is not over before the rule ends.
-
-func (t *trial) short() time.Duration { return t.opts.Unit }
-func (t *trial) long() time.Duration  { return 1000 * t.opts.Unit }
-func (t *trial) outlive()             { time.Sleep(t.opts.Unit + t.opts.Unit/2) }
-
-// slack is how far two readings of one clock may lie apart.
-func (t *trial) slack() time.Duration {
-	if t.opts.RealTime {
-		return t.opts.Unit / 4
-	}
-	return t.opts.Unit / 1000 // stores may let some fake time pass too
-}
-
-// settle returns when goroutines that were just started have come as far as they can without time passing. In real time
-// nobody knows, so rules that need more than luck look again instead.
-func (t *trial) settle() {
-	if !t.opts.RealTime {
-		synctest.Wait()
-	}
-}
-
 func newID() driver.ID       { return driver.ID([]byte(random(32))) }
 func newOwner() driver.Owner { return driver.Owner([]byte(random(16))) }
 
@@ -99,21 +76,27 @@ func answer(text string) driver.Outcome {
 
 // The verbs, without what most rules do not need.
 
-func (t *trial) acquire(id driver.ID, c driver.Claim) driver.Grant {
+func (t *trial) acquire(id driver.ID, c driver.Claim) (r reading) {
 	t.Helper()
-	g, err := t.store.Acquire(context.Background(), id, c)
+	var err error
+	r.at = during(func() { r.Grant, err = t.store.Acquire(context.Background(), id, c) })
 	t.ok(err, "Acquire")
-	return g
+	return r
 }
 
 // wants makes an Acquire that must get the verdict.
-func (t *trial) wants(want driver.Verdict, id driver.ID, c driver.Claim, what string, args ...any) driver.Grant {
+func (t *trial) wants(want driver.Verdict, id driver.ID, c driver.Claim, what string, args ...any) reading {
 	t.Helper()
-	g := t.acquire(id, c)
-	if g.Verdict != want {
-		t.fatalf("%s: the verdict is %v, want %v", fmt.Sprintf(what, args...), g.Verdict, want)
+	r := t.acquire(id, c)
+	t.verdict(r, want, what, args...)
+	return r
+}
+
+func (t *trial) verdict(r reading, want driver.Verdict, what string, args ...any) {
+	t.Helper()
+	if r.Verdict != want {
+		t.fatalf("%s: the verdict is %v, want %v", fmt.Sprintf(what, args...), r.Verdict, want)
 	}
-	return g
 }
 
 func (t *trial) extend(id driver.ID, o driver.Owner, lease time.Duration) error {
@@ -122,6 +105,17 @@ func (t *trial) extend(id driver.ID, o driver.Owner, lease time.Duration) error 
 
 func (t *trial) complete(id driver.ID, o driver.Owner, out driver.Outcome) error {
 	return t.store.Complete(context.Background(), id, o, out)
+}
+
+// completeBriefly completes a key whose outcome is kept for a short time. One who has to call again for longer than that, as
+// when replies are lost, may rightly be told that there is nothing any more.
+func (t *trial) completeBriefly(id driver.ID, o driver.Owner) {
+	t.Helper()
+	var err error
+	called := during(func() { err = t.complete(id, o, answer("old")) })
+	if !errors.Is(err, driver.ErrLost) || called.to.Sub(called.from) < t.short() {
+		t.ok(err, "Complete")
+	}
 }
 
 func (t *trial) release(id driver.ID, o driver.Owner) error {
@@ -135,6 +129,12 @@ func (t *trial) resolve(id driver.ID, r driver.Resolution) error {
 func (t *trial) get(id driver.ID) driver.Record {
 	t.Helper()
 	return t.getFrom(t.store, id)
+}
+
+func (t *trial) read(id driver.ID) (r reading) {
+	t.Helper()
+	r.at = during(func() { r.Record = t.get(id) })
+	return r
 }
 
 func (t *trial) getFrom(s driver.Store, id driver.ID) driver.Record {
@@ -180,39 +180,43 @@ func (t *trial) outcome(r driver.Record, want driver.Outcome, what string, args 
 	}
 }
 
-// near checks a duration that was read after about elapsed had passed since it was want.
-func (t *trial) near(got, want time.Duration, what string, args ...any) {
-	t.Helper()
-	if d := got - want; d < -t.slack() || d > t.slack() {
-		t.fatalf("%s is %v, want %v", fmt.Sprintf(what, args...), got, want)
-	}
-}
-
 // unchanged makes calls that must leave the record as it is, but for the time that passes.
 func (t *trial) unchanged(id driver.ID, what string, calls func()) {
 	t.Helper()
-	before := t.get(id)
+	before := t.read(id)
 	calls()
-	t.equal(t.get(id), before, "%s changed the record", what)
+	t.equal(t.read(id), before, "%s changed the record", what)
 }
 
 // equal compares two readings of one record.
-func (t *trial) equal(got, want driver.Record, what string, args ...any) {
+func (t *trial) equal(got, want reading, what string, args ...any) {
 	t.Helper()
-	if diff := compare(got, want, t.slack()); diff != "" {
+	if diff := t.compare(got, want); diff != "" {
 		t.fatalf("%s: %s", fmt.Sprintf(what, args...), diff)
 	}
 }
 
-// compare says how two readings of one record differ, or nothing. Durations may differ by slack.
-func compare(got, want driver.Record, slack time.Duration) string {
+// compare says how a later reading differs from an earlier one by more than time, or nothing.
+func (t *trial) compare(got, want reading) string {
+	_, passed := got.at.after(want.at)
+	return compare(got.Record, want.Record, passed, t.slack())
+}
+
+// compare says how two readings of one record differ, or nothing. Their durations may differ by as much time as may have
+// passed between them, and by slack.
+func compare(got, want driver.Record, passed, slack time.Duration) string {
 	for _, d := range []struct {
 		name      string
 		got, want *time.Duration
-	}{{"Lease", &got.Lease, &want.Lease}, {"Age", &got.Age, &want.Age}, {"Left", &got.Left, &want.Left}} {
+		low, high time.Duration
+	}{
+		{"Lease", &got.Lease, &want.Lease, -passed, 0},
+		{"Age", &got.Age, &want.Age, 0, passed},
+		{"Left", &got.Left, &want.Left, -passed, 0},
+	} {
 		// A lease that is over may stay at zero or go on below it.
 		over := d.name == "Lease" && *d.got <= 0 && *d.want <= 0
-		if diff := *d.got - *d.want; !over && (diff < -slack || diff > slack) {
+		if diff := *d.got - *d.want; !over && (diff < d.low-slack || diff > d.high+slack) {
 			return fmt.Sprintf("%s was %v, is %v", d.name, *d.want, *d.got)
 		}
 		*d.got, *d.want = 0, 0
