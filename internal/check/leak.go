@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"regexp"
 	"runtime"
 	"testing"
 	"time"
@@ -11,12 +12,21 @@ import (
 // two seconds for them, because a goroutine that was told to end needs a moment to do so.
 func NoLeaks(t testing.TB) {
 	t.Helper()
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	t.Cleanup(func() {
 		deadline := time.Now().Add(2 * time.Second)
-		for runtime.NumGoroutine() > before {
+		for {
+			left := goroutines()
+			for id := range before {
+				delete(left, id)
+			}
+			if len(left) == 0 {
+				return
+			}
 			if time.Now().After(deadline) {
-				t.Errorf("%d goroutines at the start, %d at the end:\n%s", before, runtime.NumGoroutine(), stacks())
+				for _, stack := range left {
+					t.Errorf("a goroutine is left:\n%s", stack)
+				}
 				return
 			}
 			time.Sleep(time.Millisecond)
@@ -24,7 +34,14 @@ func NoLeaks(t testing.TB) {
 	})
 }
 
-func stacks() []byte {
+var header = regexp.MustCompile(`^goroutine \d+`)
+
+// goroutines are the stacks of all of them, by what they are called, which is never used again.
+func goroutines() map[string][]byte {
 	buf := make([]byte, 1<<20)
-	return bytes.TrimSpace(buf[:runtime.Stack(buf, true)])
+	all := make(map[string][]byte)
+	for stack := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+		all[string(header.Find(stack))] = stack
+	}
+	return all
 }
