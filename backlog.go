@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 var errClosed = errors.New("the guard is closed")
@@ -93,24 +94,9 @@ func decided(err error) bool { return err == nil || errors.Is(err, driver.ErrLos
 func insist(ctx context.Context, call func(context.Context) error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := call(ctx)
-		if decided(err) || !sleep(ctx, jitter(pause)) {
+		if decided(err) || !sleep.For(ctx, jitter(pause)) {
 			return err
 		}
-	}
-}
-
-// sleep reports whether it slept d; false means that ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if ctx.Err() != nil {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

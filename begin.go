@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // Begin asks for a key. It returns an attempt to run, which the caller must end with one of its methods; or an attempt
@@ -142,7 +143,7 @@ func (a *Attempt) acquire(
 			break
 		}
 		unknown = true
-		if time.Since(begun)+pause > g.opts.BeginTimeout || !sleep(ctx, jitter(pause)) {
+		if time.Since(begun)+pause > g.opts.BeginTimeout || !sleep.For(ctx, jitter(pause)) {
 			break
 		}
 	}

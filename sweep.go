@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 var errClocksPart = errors.New("wall clock and monotonic clock part by more than an hour: sweeping has stopped, because one " +
@@ -14,7 +15,7 @@ var errClocksPart = errors.New("wall clock and monotonic clock part by more than
 // sweep removes expired records, batch by batch, until ctx ends.
 func (g *Guard) sweep(ctx context.Context, sweeper driver.Sweeper) {
 	begun := time.Now()
-	for sleep(ctx, jitter(g.opts.SweepInterval)) {
+	for sleep.For(ctx, jitter(g.opts.SweepInterval)) {
 		now := time.Now()
 		if !clocksAgree(now.Sub(begun), now.Round(0).Sub(begun.Round(0))) {
 			g.trace(ctx, Trace{Step: "sweep-stopped", Err: errClocksPart})

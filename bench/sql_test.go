@@ -46,7 +46,7 @@ func TestHastyRowsWaitForNoDisk(t *testing.T) {
 	check.NoError(t, err, "no sync")
 	for want, client := range map[string]freshAndReplay{"on": p.plain, "off": hasty} {
 		var is string
-		check.NoError(t, client.(plainPostgres).pool.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&is), "asking")
+		check.NoError(t, client.(*plain).row("SHOW synchronous_commit").Scan(&is), "asking")
 		check.Equal(t, is, want, "synchronous_commit")
 	}
 
@@ -55,7 +55,7 @@ func TestHastyRowsWaitForNoDisk(t *testing.T) {
 	t.Cleanup(func() { check.NoError(t, m.end(), "its end") })
 	flushes := func(want int) {
 		var is int
-		row := m.plain.(*plainMariaDB).db.QueryRowContext(t.Context(), "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
+		row := m.plain.(*plain).row("SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
 		check.NoError(t, row.Scan(&is), "asking")
 		check.Equal(t, is, want, "innodb_flush_log_at_trx_commit")
 	}

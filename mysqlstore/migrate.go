@@ -6,12 +6,11 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/migration"
 )
 
 // Migrations are the files of the schema, NNNN_name.up.sql and NNNN_name.down.sql, with the default prefix, for tools such as
@@ -21,18 +20,12 @@ import (
 //go:embed migrations/*.sql
 var Migrations embed.FS
 
-// Migration is one of the [Migrations].
-type Migration struct {
-	Version int
-	Name    string
-	// Applied is when it was, by the server's clock; zero if it is not.
-	Applied time.Time
-}
+// Migration is one of the [Migrations]: an int Version, a string Name, and the time.Time Applied, which is when it was, by the
+// server's clock, and zero if it is not.
+type Migration = migration.Migration
 
 // Latest is the version that this package works with.
 const Latest = 2
-
-const command = "run onceward migrate up --store URL"
 
 // Migrate brings the tables that the options name to a version: [Latest], or 0 to remove all of them. It returns what it
 // applied or took back, in that order. Of those who migrate at the same moment one does it. The server commits each change of
@@ -47,11 +40,11 @@ func Migrate(ctx context.Context, address string, version int, o *Options) (done
 			return err
 		}
 		for {
-			step, err := s.migrate1(ctx, version)
-			if err != nil || step == nil {
+			step, ok, err := s.stepTo(ctx, version)
+			if err != nil || !ok {
 				return err
 			}
-			done = append(done, *step)
+			done = append(done, step)
 		}
 	})
 	return done, err
@@ -61,10 +54,7 @@ func Migrate(ctx context.Context, address string, version int, o *Options) (done
 func MigrationStatus(ctx context.Context, address string, o *Options) (all []Migration, err error) {
 	err = onSchema(ctx, address, o, func(s *Store) error {
 		applied, err := s.applied(ctx)
-		for _, m := range migrations() {
-			m.Applied = applied[m.Version]
-			all = append(all, m)
-		}
+		all = applied.List(Migrations)
 		return err
 	})
 	return all, err
@@ -100,73 +90,30 @@ func (s *Store) lockSchema(ctx context.Context) error {
 	return nil
 }
 
-// migrate1 makes one step to a version, if there is one to make.
-func (s *Store) migrate1(ctx context.Context, to int) (*Migration, error) {
+// stepTo makes one step on the way to a version, if there is one to make.
+func (s *Store) stepTo(ctx context.Context, version int) (m Migration, ok bool, err error) {
 	applied, err := s.applied(ctx)
 	if err != nil {
-		return nil, err
+		return m, false, err
 	}
-	step, file := nextStep(applied, to)
-	if step == nil {
-		return nil, nil //nolint:nilnil // there is nothing to do
+	next, ok := applied.Next(Migrations, version)
+	if !ok {
+		return m, false, nil
 	}
-	text, err := Migrations.ReadFile("migrations/" + file)
-	if err != nil {
-		return nil, fmt.Errorf("mysqlstore: %w", err)
-	}
-	for statement := range strings.SplitSeq(s.named(string(text)), ";\n") {
+	for statement := range strings.SplitSeq(s.named(next.Statements), ";\n") {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
 		if _, err := s.db.ExecContext(ctx, statement); err != nil {
-			return nil, fmt.Errorf("migration %s: %w", file, failure(err))
+			return m, false, fmt.Errorf("migration %s: %w", next.File, failure(err))
 		}
 	}
-	return step, nil
-}
-
-// nextStep is the migration to make on the way, and its file; nil at the end of it.
-func nextStep(applied map[int]time.Time, to int) (*Migration, string) {
-	all := migrations()
-	for _, m := range all {
-		if m.Version <= to && applied[m.Version].IsZero() {
-			return &m, m.file("up")
-		}
-	}
-	for _, m := range slices.Backward(all) {
-		if m.Version > to && !applied[m.Version].IsZero() {
-			return &m, m.file("down")
-		}
-	}
-	return nil, ""
-}
-
-func (m *Migration) file(direction string) string {
-	return fmt.Sprintf("%04d_%s.%s.sql", m.Version, m.Name, direction)
-}
-
-// migrations are the ones of this package in order.
-func migrations() (all []Migration) {
-	entries, err := Migrations.ReadDir("migrations")
-	if err != nil {
-		panic(err) // it is embedded
-	}
-	for _, entry := range entries {
-		number, rest, _ := strings.Cut(entry.Name(), "_")
-		if name, ok := strings.CutSuffix(rest, ".up.sql"); ok {
-			version, err := strconv.Atoi(number)
-			if err != nil {
-				panic(err) // it is embedded
-			}
-			all = append(all, Migration{Version: version, Name: name})
-		}
-	}
-	return all
+	return next.Migration, true, nil
 }
 
 // applied are the migrations that have been, by version. No table is none.
-func (s *Store) applied(ctx context.Context) (map[int]time.Time, error) {
-	applied := make(map[int]time.Time)
+func (s *Store) applied(ctx context.Context) (migration.Applied, error) {
+	applied := make(migration.Applied)
 	rows, err := s.db.QueryContext(ctx, s.text["applied"])
 	if number(err) == noTable {
 		return applied, nil
@@ -186,25 +133,18 @@ func (s *Store) applied(ctx context.Context) (map[int]time.Time, error) {
 	return applied, failure(rows.Err())
 }
 
-// checkSchema refuses tables of another version. Those that a later release left behind are refused too: they may keep what
-// this release would not look at.
+// checkSchema refuses tables of another version.
 func (s *Store) checkSchema(ctx context.Context) error {
 	applied, err := s.applied(ctx)
 	if err != nil {
 		return err
 	}
-	newest := 0
-	for version := range applied {
-		newest = max(newest, version)
-	}
-	switch {
-	case newest == 0:
-		return fmt.Errorf("mysqlstore: there are no tables %s*, version %d is wanted: %s", s.prefix, Latest, command)
-	case newest < Latest || len(applied) < Latest:
-		return fmt.Errorf("mysqlstore: the tables %s* have version %d, version %d is wanted: %s", s.prefix, newest, Latest, command)
-	case newest > Latest:
-		return fmt.Errorf("mysqlstore: the tables %s* have version %d, of a later release; version %d is wanted: use that release, "+
-			"or its onceward migrate down", s.prefix, newest, Latest)
+	err = applied.Check(Latest, migration.Words{
+		None: fmt.Sprintf("mysqlstore: there are no tables %s*", s.prefix),
+		Have: fmt.Sprintf("mysqlstore: the tables %s* have", s.prefix),
+	})
+	if err != nil {
+		return err
 	}
 	return s.checkEngine(ctx)
 }

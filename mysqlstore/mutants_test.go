@@ -1,25 +1,25 @@
 package mysqlstore
 
 import (
-	"context"
-	"os"
-	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/mutation"
 	"github.com/onceward/onceward/internal/testsvc"
-	"github.com/onceward/onceward/storetest"
 )
 
-// Mutants are statements that are wrong in one place, and the rule of the suite that finds it.
-var mutants = []struct {
+// A mutant is the store with a statement that is wrong in one place, and the rule of the suite that finds it.
+type mutant struct {
 	name, statement string
 	changes         []string // from, to, and so on
 	rule            string
-}{
+}
+
+var mutants = []mutant{
 	{"NothingHeld", "lock", []string{"FOR UPDATE", ""}, "01"},
 	{"UnownedComplete", "complete", []string{"AND owner = ? ", "AND ? IS NOT NULL "}, "06"},
 	{"UnownedExtend", "extend", []string{"AND owner = ? ", "AND ? IS NOT NULL "}, "06"},
@@ -45,51 +45,20 @@ var mutants = []struct {
 	{"TrailOfTheLiving", "history", []string{"WHERE", "WHERE id IN (SELECT id FROM onceward_records WHERE phase > 0) AND"}, "19"},
 }
 
-const asMutant = "MYSQLSTORE_TEST_MUTANT"
-
-// The test binary is also the process in which a mutant fails.
 func TestMutants(t *testing.T) {
-	if name := os.Getenv(asMutant); name != "" {
-		conformanceOfMutant(t, name)
-		return
-	}
-	server := testsvc.MariaDB(t, "max_connections = 1000", unsynced)
+	server := sync.OnceValue(func() string { return testsvc.MariaDB(t, "max_connections = 1000", unsynced).URL })
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestMutants$/^"+m.rule)
-			child.Env = append(os.Environ(), asMutant+"="+m.name, "TEST_MYSQL_URL="+server.URL)
-			out, err := child.CombinedOutput()
-			check.True(t, err != nil, "nobody has noticed:\n%s", out)
-			promise := "broken promise: rule " + strings.TrimPrefix(m.rule, "0") + ","
-			check.True(t, strings.Contains(string(out), promise), "it failed otherwise:\n%s", out)
-		})
+		mutation.Caught(t, m.name, m.rule, server, unit, m.open)
 	}
 }
 
-func conformanceOfMutant(t *testing.T, name string) {
+func (m mutant) open(t testing.TB, url string, level driver.AuditLevel, retain time.Duration) driver.Store {
 	t.Helper()
-	server := testsvc.SharedMariaDB(t)
-	open := func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
-		s := openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain})
-		for _, m := range mutants {
-			if m.name == name {
-				s.change(t, m.statement, m.changes)
-			}
-		}
-		check.NoError(t, s.prepare(bg), "preparing")
-		return s
+	s := openAt(t, url, &Options{Audit: level, AuditRetention: retain})
+	for i := 0; i < len(m.changes); i += 2 {
+		check.True(t, strings.Contains(s.text[m.statement], m.changes[i]), "%s has no %q any more", m.statement, m.changes[i])
+		s.text[m.statement] = strings.ReplaceAll(s.text[m.statement], m.changes[i], s.named(m.changes[i+1]))
 	}
-	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
-}
-
-func (s *Store) change(t testing.TB, name string, changes []string) {
-	t.Helper()
-	for i := 0; i < len(changes); i += 2 {
-		check.True(t, strings.Contains(s.text[name], changes[i]), "%s has no %q any more", name, changes[i])
-		s.text[name] = strings.ReplaceAll(s.text[name], changes[i], s.named(changes[i+1]))
-	}
+	check.NoError(t, s.prepare(bg), "preparing")
+	return s
 }

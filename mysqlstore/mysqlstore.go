@@ -50,6 +50,7 @@ import (
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/intx"
+	"github.com/onceward/onceward/internal/waiting"
 )
 
 // Options are the settings of a [Store].
@@ -97,7 +98,7 @@ type Store struct {
 	auditRetention time.Duration
 	byRow          atomic.Bool // entries of the trail are deleted one by one, because partitions may not be dropped
 
-	waiting      *waiting
+	waiting      *waiting.Poller
 	transactions *intx.Transactions[*sql.Tx]
 }
 
@@ -158,7 +159,7 @@ func newStore(db *sql.DB, o *Options) (*Store, error) {
 	s := &Store{db: db, prefix: cmp.Or(opts.Prefix, defaultPrefix), log: opts.Logger}
 	s.close = s.closeStatements
 	s.text = s.texts() // again when the server is known
-	s.waiting = newWaiting(s.held)
+	s.waiting = waiting.New("mysqlstore", s.held)
 	s.transactions = intx.New(engine{s})
 	s.audit, s.auditRetention = opts.Audit, cmp.Or(opts.AuditRetention, defaultAuditRetention)
 	if s.log == nil {
@@ -195,7 +196,7 @@ func (s *Store) Promise() Promise { return s.promise }
 // Close ends what the store began, and the connections if it was made by [Open]. Calls that are made later may fail in any
 // way.
 func (s *Store) Close() {
-	s.waiting.close()
+	s.waiting.Close()
 	s.close()
 }
 

@@ -99,7 +99,7 @@ func conformanceOfTx(t *testing.T, isolation sql.IsolationLevel, change func(t t
 		return &byTx{s, isolation}
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, nil) }, &storetest.Options{
-		RealTime: true, Unit: unit,
+		RealTime: true, Parallel: true, Unit: unit,
 		Trail: func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
 			return open(t, &Options{Audit: level, AuditRetention: retain})
 		},

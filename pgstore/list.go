@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -105,5 +104,3 @@ func (s *Store) listed(page []driver.Record, r *row, id driver.ID) []driver.Reco
 	}
 	return append(page, r.record(id))
 }
-
-var errClosed = errors.New("pgstore: closed")

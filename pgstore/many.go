@@ -91,11 +91,11 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g dr
 // replay judges a claim on a key that is probably known, and has no verdict if it has to be acquired.
 func (s *Store) replay(ctx context.Context, id driver.ID, c *driver.Claim) (g driver.Grant, err error) {
 	a := &asking{id: id}
-	alone, err := s.crowd.reads.Do(ctx, id, a, func() (err error) {
+	// Whether it was alone does not matter: what was found is in a either way.
+	_, err = s.crowd.reads.Do(ctx, id, a, func() (err error) {
 		a.found, err = s.on.run(ctx, s.sql["get"], a.row.dest(), id[:])
 		return err
 	})
-	_ = alone // it is in a either way
 	if err != nil {
 		return g, err
 	}

@@ -19,7 +19,7 @@ func TestConformanceInCompany(t *testing.T) {
 		return &company{openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain})}
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
+		&storetest.Options{RealTime: true, Parallel: true, Unit: unit, Trail: open})
 }
 
 // company lets calls wait for one that is under way, and others join them.

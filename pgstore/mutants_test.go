@@ -1,26 +1,26 @@
 package pgstore
 
 import (
-	"context"
-	"os"
-	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/mutation"
 	"github.com/onceward/onceward/internal/testsvc"
-	"github.com/onceward/onceward/storetest"
 )
 
-// Mutants are statements that are wrong in one place, and the rule of the suite that finds it.
-var mutants = []struct {
+// A mutant is the store with a statement that is wrong in one place, and the rule of the suite that finds it.
+type mutant struct {
 	name      string
 	statement string
 	changes   []string // old, new, …
 	rule      string
-}{
+}
+
+var mutants = []mutant{
 	{"Upsert", "acquire", []string{
 		"NOT EXISTS (SELECT FROM seen) AND ", "", "DO NOTHING", "DO UPDATE SET owner = $2, fence = records.fence + 1", "SELECT 1,", "SELECT 2,",
 	}, "01"},
@@ -68,53 +68,22 @@ var mutants = []struct {
 	{"TrailForEver", "history", []string{"$2::bigint < 0 OR", "true OR"}, "19"},
 }
 
-const asMutant = "PGSTORE_TEST_MUTANT"
-
-// The test binary is also the process in which a mutant fails.
 func TestMutants(t *testing.T) {
-	if name := os.Getenv(asMutant); name != "" {
-		conformanceOfMutant(t, name)
-		return
-	}
-	server := testsvc.Postgres(t, "max_connections = 500")
+	server := sync.OnceValue(func() string { return testsvc.Postgres(t, "max_connections = 500").URL })
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestMutants$/^"+m.rule)
-			child.Env = append(os.Environ(), asMutant+"="+m.name, "TEST_POSTGRES_URL="+server.URL)
-			out, err := child.CombinedOutput()
-			check.True(t, err != nil, "nobody has noticed:\n%s", out)
-			promise := "broken promise: rule " + strings.TrimPrefix(m.rule, "0") + ","
-			check.True(t, strings.Contains(string(out), promise), "it failed otherwise:\n%s", out)
-		})
+		mutation.Caught(t, m.name, m.rule, server, unit, m.open)
 	}
 }
 
-func conformanceOfMutant(t *testing.T, name string) {
+func (m mutant) open(t testing.TB, url string, level driver.AuditLevel, retain time.Duration) driver.Store {
 	t.Helper()
-	server := testsvc.SharedPostgres(t)
-	open := func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
-		s := openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain})
-		for _, m := range mutants {
-			if m.name == name {
-				s.sql.change(t, m.statement, m.changes)
-				if strings.HasSuffix(m.statement, "_many") {
-					return &company{s}
-				}
-			}
-		}
-		return s
+	s := openAt(t, url, &Options{Audit: level, AuditRetention: retain})
+	for i := 0; i < len(m.changes); i += 2 {
+		check.True(t, strings.Contains(s.sql[m.statement], m.changes[i]), "%s has no %q any more", m.statement, m.changes[i])
+		s.sql[m.statement] = strings.ReplaceAll(s.sql[m.statement], m.changes[i], m.changes[i+1])
 	}
-	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
-}
-
-func (s statements) change(t testing.TB, name string, changes []string) {
-	t.Helper()
-	for i := 0; i < len(changes); i += 2 {
-		check.True(t, strings.Contains(s[name], changes[i]), "%s has no %q any more", name, changes[i])
-		s[name] = strings.ReplaceAll(s[name], changes[i], changes[i+1])
+	if strings.HasSuffix(m.statement, "_many") {
+		return &company{s}
 	}
+	return s
 }

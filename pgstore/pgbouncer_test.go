@@ -15,6 +15,7 @@ import (
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/faults"
 	"github.com/onceward/onceward/internal/testsvc"
 	"github.com/onceward/onceward/storetest"
 )
@@ -29,19 +30,19 @@ func TestConformanceThroughPgBouncer(t *testing.T) {
 		return openAt(t, url, &Options{Audit: level, AuditRetention: retain})
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
+		&storetest.Options{RealTime: true, Parallel: true, Unit: unit, Trail: open})
 }
 
 // The other mode that works, and transactions of users.
 func TestLoadThroughPgBouncer(t *testing.T) {
 	front := testsvc.PgBouncer(t, testsvc.Postgres(t))
 	s := openShop(t, front.URL+"&default_query_exec_mode=exec&pool_max_conns=20")
-	l := newLoad(t, s.Store, 500)
+	l := faults.NewLoad(s.Store, 500)
 	ctx, cancel := context.WithTimeout(bg, 2*time.Second)
 	defer cancel()
-	l.run(ctx, 32)
-	l.audit(s.Store)
-	check.True(t, len(l.runs) > 100, "only %d keys ran", len(l.runs))
+	l.Run(ctx, 32)
+	got := l.Audit(t, s.Store)
+	check.True(t, got.Ran > 100, "only %d keys ran", got.Ran)
 	var all sync.WaitGroup
 	for i := range 32 {
 		key := strconv.Itoa(i % 8)

@@ -45,6 +45,7 @@ import (
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/intx"
+	"github.com/onceward/onceward/internal/waiting"
 )
 
 // Options are the settings of a [Store].
@@ -81,7 +82,7 @@ type Store struct {
 	promise      Promise
 	ownsTrail    bool          // may make and drop its partitions
 	retain       time.Duration // of entries of the trail; negative is for ever
-	waiting      *waiting
+	waiting      *waiting.Poller
 	crowd        *crowd
 	transactions *intx.Transactions[pgx.Tx]
 	close        func()
@@ -139,10 +140,10 @@ func newStore(pool *pgxpool.Pool, o *Options) (*Store, error) {
 	}
 	sql := newStatements(opts.Schema, opts.Audit != driver.AuditOff)
 	s.verbs = verbs{on: onPool{pool}, sql: sql, audit: opts.Audit}
-	s.waiting = newWaiting(pool, sql["wait"])
+	s.waiting = waiting.New("pgstore", s.leases)
 	s.crowd = newCrowd(s)
 	s.close = func() {
-		s.waiting.close()
+		s.waiting.Close()
 		s.crowd.close()
 	}
 	s.transactions = intx.New(engine{s})

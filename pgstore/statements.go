@@ -59,6 +59,9 @@ func newStatements(schema string, audited bool) statements {
 		name := strings.TrimSuffix(entry.Name(), ".sql")
 		all[name] = inSchema(parts.Replace(source(name)), schema)
 	}
+	forget := all["forget"]
+	all["forget"] = strings.ReplaceAll(forget, "/*trail*/", "trail")
+	all["forget_rest"] = strings.ReplaceAll(forget, "/*trail*/", "trail_rest")
 	return all
 }
 

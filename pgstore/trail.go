@@ -136,7 +136,7 @@ func (s *Store) tidyTrail(ctx context.Context) error {
 	if _, err := s.on.run(ctx, s.sql["partitions"], []any{&now, &text}); err != nil {
 		return err
 	}
-	rest := s.sql["forget"]
+	forget := s.sql["forget"]
 	if s.ownsTrail {
 		there := strings.Split(text, ",")
 		if ddl := s.partitions(now.UTC(), there); ddl != "" {
@@ -144,13 +144,13 @@ func (s *Store) tidyTrail(ctx context.Context) error {
 				s.log.Warn("pgstore: the partitions of the audit trail stay as they are", "err", err)
 			}
 		}
-		rest = strings.ReplaceAll(rest, ".trail\n", ".trail_rest\n")
+		forget = s.sql["forget_rest"] // the others are dropped as a whole
 	}
 	if s.retain < 0 {
 		return nil
 	}
 	for {
-		n, err := s.exec(ctx, rest, micros(s.retain), forgetStep)
+		n, err := s.exec(ctx, forget, micros(s.retain), forgetStep)
 		if err != nil || n < forgetStep {
 			return err
 		}

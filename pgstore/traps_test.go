@@ -13,6 +13,7 @@ import (
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/faults"
 	"github.com/onceward/onceward/internal/testsvc"
 )
 
@@ -146,12 +147,12 @@ func TestOtherIsolationLevels(t *testing.T) {
 	plain := openAt(t, server.URL, nil)
 	for _, level := range []string{"repeatable%20read", "serializable"} {
 		s := openAt(t, server.URL+"&default_transaction_isolation="+level, &Options{Schema: plain.schema})
-		l := newLoad(t, s, 300)
+		l := faults.NewLoad(s, 300)
 		ctx, cancel := context.WithTimeout(bg, time.Second)
-		l.run(ctx, 16)
+		l.Run(ctx, 16)
 		cancel()
-		l.audit(plain)
-		check.True(t, len(l.runs) > 50, "only %d keys ran", len(l.runs))
+		got := l.Audit(t, plain)
+		check.True(t, got.Ran > 50, "only %d keys ran", got.Ran)
 		id, c := newID(), claim()
 		_, err := s.Acquire(bg, id, c)
 		check.NoError(t, err, "Acquire")

@@ -27,7 +27,7 @@ func TestConformanceInTransactions(t *testing.T) {
 		return &inTransactions{Store: openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain})}
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: 2 * unit, Trail: open})
+		&storetest.Options{RealTime: true, Parallel: true, Unit: unit, Trail: open})
 }
 
 func TestConformanceInTransactionsOfDatabaseSQL(t *testing.T) {
@@ -40,7 +40,7 @@ func TestConformanceInTransactionsOfDatabaseSQL(t *testing.T) {
 		return &inTransactions{Store: openAt(t, server.URL, &Options{Audit: level, AuditRetention: retain}), db: db}
 	}
 	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: 2 * unit, Trail: open})
+		&storetest.Options{RealTime: true, Parallel: true, Unit: unit, Trail: open})
 }
 
 type inTransactions struct {

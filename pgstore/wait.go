@@ -2,172 +2,35 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceward/onceward/driver"
 )
 
 // Wait implements [driver.Waiter]. All who wait in this process share one query, every 25 ms at first and every 250 ms
 // later, for as long as somebody waits.
-func (s *Store) Wait(ctx context.Context, id driver.ID) error {
-	woken, err := s.waiting.enter(id)
-	if err != nil {
-		return err
-	}
-	defer s.waiting.leave(id, woken)
-	select {
-	case err := <-woken:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("pgstore: nothing has changed yet: %w", ctx.Err())
-	}
-}
+func (s *Store) Wait(ctx context.Context, id driver.ID) error { return s.waiting.Wait(ctx, id) }
 
-const (
-	firstPause = 25 * time.Millisecond
-	lastPause  = 250 * time.Millisecond
-)
-
-// waiting asks for the keys that somebody waits for, and wakes those whose key is not held any more as it was.
-type waiting struct {
-	pool      *pgxpool.Pool
-	statement string
-
-	mu      sync.Mutex
-	keys    map[driver.ID]map[chan error]int64 // the fence that each of them saw first; 0: it has not looked yet
-	fresh   bool                               // somebody came since the last question
-	stop    context.CancelFunc                 // ends the asking; nil when nobody asks
-	closed  bool
-	running sync.WaitGroup
-}
-
-func newWaiting(pool *pgxpool.Pool, statement string) *waiting {
-	return &waiting{pool: pool, statement: statement, keys: make(map[driver.ID]map[chan error]int64)}
-}
-
-func (w *waiting) enter(id driver.ID) (woken chan error, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return nil, errClosed
+// leases are the fences of those of the keys that somebody has a lease on.
+func (s *Store) leases(ctx context.Context, ids []driver.ID) (map[driver.ID]uint64, error) {
+	asked := make([][]byte, len(ids))
+	for i := range ids {
+		asked[i] = ids[i][:]
 	}
-	woken = make(chan error, 1)
-	if w.keys[id] == nil {
-		w.keys[id] = make(map[chan error]int64)
-	}
-	w.keys[id][woken], w.fresh = 0, true
-	if w.stop == nil {
-		var ctx context.Context
-		ctx, w.stop = context.WithCancel(context.Background())
-		w.running.Go(func() { w.ask(ctx) })
-	}
-	return woken, nil
-}
-
-func (w *waiting) leave(id driver.ID, woken chan error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.keys[id], woken)
-	if len(w.keys[id]) == 0 {
-		delete(w.keys, id)
-	}
-	if len(w.keys) == 0 && w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
-}
-
-// ask ends with its context, which is when nobody waits.
-func (w *waiting) ask(ctx context.Context) {
-	pause := firstPause
-	for {
-		jitter := time.Duration(rand.Int64N(int64(pause / 2))) //nolint:gosec // whoever guesses it gains nothing
-		select {
-		case <-time.After(pause*3/4 + jitter):
-		case <-ctx.Done():
-			return
-		}
-		ids, fresh := w.asked()
-		held, err := w.held(ctx, ids)
-		w.tell(ctx, ids, held, err)
-		if pause = min(2*pause, lastPause); fresh {
-			pause = firstPause
-		}
-	}
-}
-
-func (w *waiting) asked() (ids [][]byte, fresh bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	fresh, w.fresh = w.fresh, false
-	for id := range w.keys {
-		ids = append(ids, id[:])
-	}
-	return ids, fresh
-}
-
-// held are the fences of the keys that somebody has a lease on.
-func (w *waiting) held(ctx context.Context, ids [][]byte) (map[driver.ID]int64, error) {
-	held := make(map[driver.ID]int64)
-	err := onPool{w.pool}.with(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, w.statement, ids)
+	leases := make(map[driver.ID]uint64)
+	err := onPool{s.pool}.with(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, s.sql["wait"], asked)
 		if err != nil {
 			return err
 		}
 		var id []byte
-		var fence int64
+		var fence uint64
 		_, err = pgx.ForEachRow(rows, []any{&id, &fence}, func() error {
-			held[driver.ID(id)] = fence
+			leases[driver.ID(id)] = fence
 			return nil
 		})
 		return err
 	})
-	return held, err
-}
-
-// tell wakes those of whose key something was heard, and everybody if the question failed.
-func (w *waiting) tell(ctx context.Context, ids [][]byte, held map[driver.ID]int64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if ctx.Err() != nil {
-		return // who waits now has another who asks
-	}
-	for _, b := range ids {
-		id := driver.ID(b)
-		fence := held[id]
-		for woken, seen := range w.keys[id] {
-			if err == nil && fence != 0 && (seen == 0 || seen == fence) {
-				w.keys[id][woken] = fence
-				continue
-			}
-			select {
-			case woken <- err:
-			default: // it is awake already
-			}
-		}
-	}
-}
-
-func (w *waiting) close() {
-	w.mu.Lock()
-	w.closed = true
-	if w.stop != nil {
-		w.stop()
-	}
-	for _, all := range w.keys {
-		for woken := range all {
-			select {
-			case woken <- errClosed:
-			default: // it is awake already
-			}
-		}
-	}
-	w.mu.Unlock()
-	w.running.Wait()
+	return leases, err
 }

@@ -2,15 +2,13 @@ package pgstore
 
 import (
 	"context"
-	"errors"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/internal/testsvc"
+	"github.com/onceward/onceward/internal/waiting"
 )
 
 // Whatever ends the wait of a duplicate wakes it.
@@ -39,74 +37,54 @@ func TestWaitEnds(t *testing.T) {
 		c.OnCrash, c.MaxAttempts = driver.Rerun, 5
 		_, err := there.Acquire(bg, id, c)
 		check.NoError(t, err, "Acquire")
-		ctx, cancel := context.WithTimeout(bg, 10*time.Second)
-		woken := make(chan error, 1)
-		go func() { woken <- here.Wait(ctx, id) }()
-		here.waiting.await(t, id)
+		woken := waits(t, here, id)
 		check.NoError(t, end(id, c.Owner), "%s", name)
-		check.NoError(t, <-woken, "Wait that %s ends", name)
-		cancel()
+		check.NoError(t, woken(), "Wait that %s ends", name)
 	}
-}
-
-// await returns when somebody waits for the key and has seen it held.
-func (w *waiting) await(t *testing.T, id driver.ID) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // what another goroutine does and does not announce
-		w.mu.Lock()
-		seen := int64(0)
-		for _, fence := range w.keys[id] {
-			seen = fence
-		}
-		w.mu.Unlock()
-		if seen > 0 {
-			return
-		}
-		check.True(t, time.Now().Before(end), "nobody has asked")
-	}
-}
-
-// Many who wait are one query at a time, and nobody asks when nobody waits.
-func TestWaitersShareOneQuery(t *testing.T) {
-	s := openAt(t, testsvc.SharedPostgres(t).Database().URL+"&pool_max_conns=1", nil)
-	ids := make([]driver.ID, 100)
-	for i := range ids {
-		ids[i] = newID()
-		_, err := s.Acquire(bg, ids[i], claim())
-		check.NoError(t, err, "Acquire")
-	}
-	ctx, cancel := context.WithCancel(bg)
-	var all sync.WaitGroup
-	for i := range 500 {
-		all.Go(func() {
-			if err := s.Wait(ctx, ids[i%len(ids)]); !errors.Is(err, context.Canceled) {
-				t.Errorf("Wait for a key that is held: %v", err)
-			}
-		})
-	}
-	for _, id := range ids {
-		s.waiting.await(t, id)
-	}
-	before := s.pool.Stat().AcquireCount()
-	time.Sleep(500 * time.Millisecond) // what happens while time passes is what this is about
-	asked := s.pool.Stat().AcquireCount() - before
-	check.True(t, asked > 0 && asked < 20, "%d questions in half a second", asked)
-	cancel()
-	all.Wait()
-	s.waiting.running.Wait()
-	check.Equal(t, len(s.waiting.keys), 0, "keys that are waited for")
-}
-
-func TestWaitOnAClosedStore(t *testing.T) {
-	s := openAt(t, testsvc.SharedPostgres(t).Database().URL, nil)
 	id := newID()
-	_, err := s.Acquire(bg, id, claim())
+	_, err := there.Acquire(bg, id, claim())
 	check.NoError(t, err, "Acquire")
-	woken := make(chan error, 1)
-	go func() { woken <- s.Wait(bg, id) }()
-	s.waiting.await(t, id)
-	s.Close()
-	for _, err := range []error{<-woken, s.Wait(bg, id)} {
-		check.True(t, err != nil && strings.Contains(err.Error(), "closed"), "Wait on a closed store: %v", err)
+	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond) // time for some questions
+	defer cancel()
+	check.ErrorIs(t, there.Wait(ctx, id), context.DeadlineExceeded, "Wait for a key that is held")
+	woken := waits(t, here, id)
+	here.Close()
+	err = woken()
+	check.True(t, err != nil && err.Error() == "pgstore: closed", "Wait that Close ends: %v", err)
+}
+
+// waits returns when somebody waits for a key, for ten seconds at most, and has seen it held. The next question is asked when
+// the end of the wait is asked for, so that it finds whatever is done in between.
+func waits(t *testing.T, s *Store, id driver.ID) (woken func() error) {
+	t.Helper()
+	asks, ended := make(chan struct{}), make(chan error, 1)
+	s.waiting.Close()
+	s.waiting = waiting.New("pgstore", func(ctx context.Context, ids []driver.ID) (map[driver.ID]uint64, error) {
+		for range 2 { // that it is about to be asked, and that it may be
+			select {
+			case asks <- struct{}{}:
+			case <-ctx.Done():
+			}
+		}
+		return s.leases(ctx, ids)
+	})
+	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
+	t.Cleanup(cancel)
+	go func() { ended <- s.Wait(ctx, id) }()
+	for range 3 { // the first question, and that the second one is about to be asked
+		select {
+		case <-asks:
+		case err := <-ended:
+			t.Fatalf("Wait for a key that is held: %v", err)
+		}
+	}
+	return func() error {
+		for {
+			select {
+			case <-asks:
+			case err := <-ended:
+				return err
+			}
+		}
 	}
 }

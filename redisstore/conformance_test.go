@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 	server := testsvc.Redis(t)
 	store := func(t testing.TB) driver.Store { return openAt(t, server.URL, nil) }
 	storetest.Run(t, store, &storetest.Options{
-		RealTime: true, Unit: unit, Full: fullStore, Foreign: foreign(server), Trail: trailOn(server),
+		RealTime: true, Parallel: true, Unit: unit, Full: fullStore, Foreign: foreign(server), Trail: trailOn(server),
 	})
 }
 
@@ -81,7 +81,7 @@ func TestConformanceWithoutFlags(t *testing.T) {
 		s := openAt(t, server.URL, nil)
 		s.direct, s.scripts = nil, newScripts(false)
 		return &forgetful{s}
-	}, &storetest.Options{RealTime: true, Unit: unit})
+	}, &storetest.Options{RealTime: true, Parallel: true, Unit: unit})
 }
 
 func TestConformanceFromEval(t *testing.T) {
@@ -90,7 +90,7 @@ func TestConformanceFromEval(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) driver.Store {
 		return fromEval(t, server, driver.AuditOff, 0)
 	}, &storetest.Options{
-		RealTime: true, Unit: unit, Foreign: foreign(server),
+		RealTime: true, Parallel: true, Unit: unit, Foreign: foreign(server),
 		Trail: func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
 			return fromEval(t, server, level, retain)
 		},
@@ -111,32 +111,6 @@ func fromEval(t testing.TB, server *testsvc.Server, level driver.AuditLevel, ret
 	check.NoError(t, err, "a store from Eval")
 	t.Cleanup(s.Close)
 	return s
-}
-
-// Every twentieth chunk that comes back from the server is lost with its connection. Whoever is told that an outcome is
-// unknown asks again, as the engine does.
-func TestConformanceWithLostReplies(t *testing.T) {
-	t.Parallel() // as above
-	server := testsvc.Redis(t)
-	proxy := testsvc.NewProxy(t, server.Addr)
-	proxy.Fault(func(c testsvc.Chunk) testsvc.Action {
-		// The first few open the connection.
-		if !c.Request && c.Number > 4 && c.Chance(1) < 0.05 {
-			return testsvc.Action{Kind: testsvc.DropReply}
-		}
-		return testsvc.Action{}
-	})
-	storetest.Run(t, func(t testing.TB) driver.Store {
-		if strings.Contains(t.Name(), "/13_") {
-			// There two calls meet: one that is made again after the other is rightly lost, which the rule cannot know.
-			return openAt(t, server.URL, nil)
-		}
-		s := openAt(t, "redis://"+proxy.Addr, nil)
-		return &insistent{Store: s, surely: openAt(t, server.URL, &Options{Namespace: s.namespace})}
-	}, &storetest.Options{RealTime: true, Unit: 2 * unit})
-	lost := proxy.Count(testsvc.DropReply)
-	t.Logf("%d replies were lost", lost)
-	check.True(t, lost > 100, "only %d replies were lost, which proves too little", lost)
 }
 
 // openAt opens a store that is closed at the end. Without a namespace it gets one of its own.
@@ -243,54 +217,4 @@ func foreign(server *testsvc.Server) func(t testing.TB, s driver.Store) (intact 
 			return nil
 		}
 	}
-}
-
-// insistent asks again when the outcome of a call is unknown. A Resolve is lost when it is repeated, and a Release when
-// somebody else has acquired since, so they go another way.
-type insistent struct {
-	*Store
-
-	surely *Store
-}
-
-func (s *insistent) insist(ctx context.Context, call func() error) error {
-	err := call()
-	for err != nil && !errors.Is(err, driver.ErrLost) && !errors.Is(err, driver.ErrUnavailable) && ctx.Err() == nil {
-		// What the next try is told, it is not told about the first.
-		again := call()
-		if again == nil || errors.Is(again, driver.ErrLost) {
-			return again
-		}
-	}
-	return err
-}
-
-func (s *insistent) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
-	err = s.insist(ctx, func() error { g, err = s.Store.Acquire(ctx, id, c); return err })
-	return g, err
-}
-
-func (s *insistent) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
-	return s.insist(ctx, func() error { return s.Store.Extend(ctx, id, o, e) })
-}
-
-func (s *insistent) Complete(ctx context.Context, id driver.ID, o driver.Owner, out driver.Outcome) error {
-	return s.insist(ctx, func() error { return s.Store.Complete(ctx, id, o, out) })
-}
-
-func (s *insistent) Release(ctx context.Context, id driver.ID, o driver.Owner, n driver.Note) error {
-	return s.surely.Release(ctx, id, o, n)
-}
-
-func (s *insistent) Resolve(ctx context.Context, id driver.ID, r driver.Resolution) error {
-	return s.surely.Resolve(ctx, id, r)
-}
-
-func (s *insistent) Get(ctx context.Context, id driver.ID) (r driver.Record, err error) {
-	err = s.insist(ctx, func() error { r, err = s.Store.Get(ctx, id); return err })
-	return r, err
-}
-
-func (s *insistent) List(ctx context.Context, q driver.Query) (page []driver.Record, next string, err error) {
-	return s.surely.List(ctx, q)
 }

@@ -1,27 +1,27 @@
 package redisstore
 
 import (
-	"context"
 	"crypto/sha1"
 	"encoding/hex"
-	"os"
-	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/mutation"
 	"github.com/onceward/onceward/internal/testsvc"
-	"github.com/onceward/onceward/storetest"
 )
 
-// Mutants are scripts that are wrong in one place, and the rule of the suite that finds it.
-var mutants = []struct {
+// A mutant is the store with a script that is wrong in one place, and the rule of the suite that finds it.
+type mutant struct {
 	name     string
 	old, new string
 	rule     string
-}{
+}
+
+var mutants = []mutant{
 	{"UnownedComplete", "if r.owner ~= done.owner then\n  return LOST\nend\n", "", "06"},
 	{"BlindComplete", "== ARGV[1] then\n  redis.call('SET'", "~= '' then\n  redis.call('SET'", "06"},
 	{"UnownedExtend", "or r.owner ~= ARGV[1] then", "then", "06"},
@@ -49,47 +49,19 @@ var mutants = []struct {
 	{"GivenUpRuns", "r.state == GIVEN_UP or r.age", "r.age", "17"},
 }
 
-const asMutant = "REDISSTORE_TEST_MUTANT"
-
-// The test binary is also the process in which a mutant fails.
 func TestMutants(t *testing.T) {
-	if name := os.Getenv(asMutant); name != "" {
-		conformanceOfMutant(t, name)
-		return
-	}
-	server := testsvc.Redis(t)
+	server := sync.OnceValue(func() string { return testsvc.Redis(t).URL })
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestMutants$/^"+m.rule)
-			child.Env = append(os.Environ(), asMutant+"="+m.name, "TEST_REDIS_URL="+server.URL)
-			out, err := child.CombinedOutput()
-			check.True(t, err != nil, "nobody has noticed:\n%s", out)
-			promise := "broken promise: rule " + strings.TrimPrefix(m.rule, "0") + ","
-			check.True(t, strings.Contains(string(out), promise), "it failed otherwise:\n%s", out)
-		})
+		mutation.Caught(t, m.name, m.rule, server, unit, m.open)
 	}
 }
 
-func conformanceOfMutant(t *testing.T, name string) {
+func (m mutant) open(t testing.TB, url string, level driver.AuditLevel, retain time.Duration) driver.Store {
 	t.Helper()
-	server := testsvc.SharedRedis(t)
-	open := func(t testing.TB, level driver.AuditLevel, retain time.Duration) driver.Store {
-		s := openAt(t, server.URL, &Options{Namespace: testsvc.Name(), Audit: level, AuditRetention: retain})
-		s.direct = nil
-		found := false
-		for _, m := range mutants {
-			if m.name == name {
-				found = s.scripts.change(m.old, m.new)
-			}
-		}
-		check.True(t, found, "%s is no mutant, or the scripts have changed", name)
-		return s
-	}
-	storetest.Run(t, func(t testing.TB) driver.Store { return open(t, driver.AuditOff, 0) },
-		&storetest.Options{RealTime: true, Unit: unit, Trail: open})
+	s := openAt(t, url, &Options{Namespace: testsvc.Name(), Audit: level, AuditRetention: retain})
+	s.direct = nil
+	check.True(t, s.scripts.change(m.old, m.new), "no script has %q any more", m.old)
+	return s
 }
 
 func (s *scripts) change(from, to string) (found bool) {

@@ -15,7 +15,7 @@ type rule struct {
 var policy = []rule{
 	// The engine. It talks to a store through driver and to the world through nobody, so that a user of Do links no
 	// network code and every test of it can run in a bubble of testing/synctest.
-	{pkg: ".", may: []string{"driver", "internal/canonjson"}, not: []string{"net", "net/http", "database/sql", "os"}},
+	{pkg: ".", may: []string{"driver", "internal/canonjson", "internal/sleep"}, not: []string{"net", "net/http", "database/sql", "os"}},
 
 	// The contract. Authors of stores import this and nothing else.
 	{pkg: "driver"},
@@ -31,19 +31,31 @@ var policy = []rule{
 	{pkg: "internal/archtest"},
 	{pkg: "internal/canonjson"},
 	{pkg: "internal/check"},
+	// The versions of tables, which stores in databases have.
+	{pkg: "internal/migration"},
 	{pkg: "internal/noskip"},
 	// The encoding that stores of bytes share.
 	{pkg: "internal/record", may: []string{"driver"}},
+	{pkg: "internal/sleep"},
 	{pkg: "internal/testsvc"},
+	// What tests of stores on servers share.
+	{pkg: "internal/faults", may: []string{"driver", "storetest", "internal/check", "internal/testsvc"}},
+	{pkg: "internal/mutation", may: []string{"driver", "storetest", "internal/check"}},
+	// The question that stores ask for those who wait, whose servers do not tell.
+	{pkg: "internal/waiting", may: []string{"driver", "internal/sleep"}},
 
 	// What stores with transactions share: their users' functions run through the root's Do.
-	{pkg: "internal/intx", may: []string{".", "driver"}, tests: []string{"oncehttp"}},
+	{pkg: "internal/intx", may: []string{".", "driver", "internal/sleep"}, tests: []string{"oncehttp"}},
 
 	// Stores are modules of their own. Those with DoTx know the root, for the attempt.
 	{pkg: "diskstore/...", may: []string{"driver", "internal/record"}},
 	{pkg: "redisstore/...", may: []string{"driver", "internal/record"}},
-	{pkg: "pgstore/...", may: []string{".", "driver", "internal/intx"}, tests: []string{"oncehttp"}},
-	{pkg: "mysqlstore/...", may: []string{".", "driver", "internal/intx"}, tests: []string{"oncehttp"}},
+	{pkg: "pgstore/...", may: []string{
+		".", "driver", "internal/intx", "internal/migration", "internal/waiting",
+	}, tests: []string{"oncehttp"}},
+	{pkg: "mysqlstore/...", may: []string{
+		".", "driver", "internal/intx", "internal/migration", "internal/waiting",
+	}, tests: []string{"oncehttp"}},
 
 	// The binary is built from what everybody can import.
 	{pkg: "cmd/onceward/...", may: []string{
@@ -57,7 +69,9 @@ var policy = []rule{
 }
 
 // forTests is what every test file may import besides.
-var forTests = []string{"internal/check", "internal/testsvc", "memstore", "storetest", "oncetest"}
+var forTests = []string{
+	"internal/check", "internal/faults", "internal/mutation", "internal/testsvc", "memstore", "storetest", "oncetest",
+}
 
 // drawers are names that say nothing about what is inside, so that everything ends up there.
 var drawers = []string{"util", "utils", "common", "types", "helpers", "pkg", "middleware"}

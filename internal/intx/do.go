@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // turns is how often an operation is begun whose transaction loses against others.
@@ -32,7 +33,7 @@ func Do[In, Out, T any](
 	pause := 5 * time.Millisecond
 	for turn := 1; ; turn++ {
 		out, again, err := once(ctx, g, t, key, input, fn)
-		if !again || turn == turns || !sleep(ctx, pause) {
+		if !again || turn == turns || !sleep.For(ctx, spread(pause)) {
 			return out, err
 		}
 		pause = min(2*pause, 250*time.Millisecond)

@@ -11,8 +11,9 @@ func committed[T any](w Work[T], id driver.ID) driver.Record {
 	return seen
 }
 
-// judge is the verdict of an Acquire, by the rules of every store. A key that is taken may be done: its holder then only
-// reads it, as we do.
+// judge is the verdict of an Acquire, by the rules of every store. One of them is missing, that an owner who asks again gets
+// its key again: a record that runs was begun outside of any transaction, so it is not the session's. A key that is taken
+// may be done: its holder then only reads it, as we do.
 func judge[T any](w Work[T], id driver.ID, c *driver.Claim) driver.Grant {
 	if w.Taken() && committed(w, id).Phase != driver.PhaseDone {
 		taken := running(id, c)

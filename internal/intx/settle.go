@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // settleFor is how long the caller waits to learn whether its transaction was committed.
@@ -30,7 +31,7 @@ func (s *session[T]) settle(ctx context.Context, out *driver.Outcome, cause erro
 		if known {
 			return nil
 		}
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, spread(pause)) {
 			return notCommitted(fmt.Errorf("%w (%w)", errUnsettled, cause))
 		}
 	}
@@ -71,15 +72,7 @@ func bound(ctx context.Context) time.Duration {
 	return settleFor
 }
 
-// sleep reports whether it slept about d; false means that ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	d += time.Duration(rand.Int64N(int64(d))) //nolint:gosec // not a secret
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// spread is d and up to as much again, so that those who were in each other's way do not meet once more.
+func spread(d time.Duration) time.Duration {
+	return d + rand.N(d) //nolint:gosec // not a secret
 }

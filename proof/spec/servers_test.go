@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,18 +9,20 @@ import (
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/faults"
 	"github.com/onceward/onceward/internal/testsvc"
 	"github.com/onceward/onceward/mysqlstore"
 	"github.com/onceward/onceward/pgstore"
 	"github.com/onceward/onceward/redisstore"
 )
 
-// service is a kind of server, and how a store on it is opened, given where it listens or where a proxy to it does.
+// service is a kind of server, and how a store on it is opened: through the second address, when its tables are made through
+// the first.
 type service struct {
-	name  string
-	rules Rules
-	start func(t testing.TB) *testsvc.Server
-	open  func(t testing.TB, s *testsvc.Server, addr string) driver.Store
+	name    string
+	rules   Rules
+	start   func(t testing.TB, settings ...string) *testsvc.Server
+	connect func(ctx context.Context, server, through string) (faults.Store, error)
 	// Who reads a database sees what was committed, not what is decided and just being committed, for as long as that takes. So
 	// an owner may renew what another one has just seen expire, though never what somebody has taken since. Where that is so
 	// nothing expires here, and leases end by being given up. The suite, which is in less of a hurry, checks the clocks.
@@ -28,55 +31,37 @@ type service struct {
 
 var services = []service{
 	// It cuts moments to milliseconds. What is left of an outcome it counts from when it heard of it last.
-	{"redis", Rules{Skew: 5 * time.Millisecond, Stale: patience}, redis, openRedis, false},
-	{"postgres", Rules{Skew: 10 * time.Millisecond}, postgres, openPostgres, true},
-	{"mariadb", Rules{Skew: 10 * time.Millisecond}, mariadb, openMariaDB, true},
+	{"redis", Rules{Skew: 5 * time.Millisecond, Stale: patience}, testsvc.Redis, openRedis, false},
+	{"postgres", Rules{Skew: 10 * time.Millisecond}, testsvc.Postgres, openPostgres, true},
+	{"mariadb", Rules{Skew: 10 * time.Millisecond}, testsvc.MariaDB, openMariaDB, true},
 }
 
 // patience is how long a call waits.
 const patience = 300 * time.Millisecond
 
-func redis(t testing.TB) *testsvc.Server {
-	t.Helper()
-	return testsvc.Redis(t)
+func openRedis(_ context.Context, _, through string) (faults.Store, error) {
+	return redisstore.Open(through, &redisstore.Options{Logger: quiet})
 }
 
-func openRedis(t testing.TB, _ *testsvc.Server, addr string) driver.Store {
-	t.Helper()
-	s, err := redisstore.Open("redis://"+addr, &redisstore.Options{Logger: quiet})
-	check.NoError(t, err, "opening a store on Redis")
-	t.Cleanup(s.Close)
-	return s
+func openPostgres(ctx context.Context, server, through string) (faults.Store, error) {
+	if _, err := pgstore.Migrate(ctx, server, pgstore.Latest, nil); err != nil {
+		return nil, err
+	}
+	return pgstore.Open(through, &pgstore.Options{Logger: quiet})
 }
 
-func postgres(t testing.TB) *testsvc.Server {
-	t.Helper()
-	server := testsvc.Postgres(t)
-	_, err := pgstore.Migrate(t.Context(), server.URL, pgstore.Latest, nil)
-	check.NoError(t, err, "migrating PostgreSQL")
-	return server
+func openMariaDB(ctx context.Context, server, through string) (faults.Store, error) {
+	if _, err := mysqlstore.Migrate(ctx, server, mysqlstore.Latest, nil); err != nil {
+		return nil, err
+	}
+	return mysqlstore.Open(through, &mysqlstore.Options{Logger: quiet})
 }
 
-func openPostgres(t testing.TB, server *testsvc.Server, addr string) driver.Store {
+// open opens a store where the server listens, or where a proxy to it does.
+func (on *service) open(t testing.TB, server *testsvc.Server, addr string) driver.Store {
 	t.Helper()
-	s, err := pgstore.Open(strings.Replace(server.URL, server.Addr, addr, 1), &pgstore.Options{Logger: quiet})
-	check.NoError(t, err, "opening a store on PostgreSQL")
-	t.Cleanup(s.Close)
-	return s
-}
-
-func mariadb(t testing.TB) *testsvc.Server {
-	t.Helper()
-	server := testsvc.MariaDB(t)
-	_, err := mysqlstore.Migrate(t.Context(), server.URL, mysqlstore.Latest, nil)
-	check.NoError(t, err, "migrating MariaDB")
-	return server
-}
-
-func openMariaDB(t testing.TB, server *testsvc.Server, addr string) driver.Store {
-	t.Helper()
-	s, err := mysqlstore.Open(strings.Replace(server.URL, server.Addr, addr, 1), &mysqlstore.Options{Logger: quiet})
-	check.NoError(t, err, "opening a store on MariaDB")
+	s, err := on.connect(t.Context(), server.URL, strings.Replace(server.URL, server.Addr, addr, 1))
+	check.NoError(t, err, "opening a store on %s", on.name)
 	t.Cleanup(s.Close)
 	return s
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/onceward/onceward/mysqlstore"
 	"github.com/onceward/onceward/pgstore"
@@ -17,7 +16,7 @@ type database struct {
 	shown   string // its URL
 	latest  int
 	files   embed.FS
-	list    func(ctx context.Context) ([]migration, error)
+	status  func(ctx context.Context) ([]pgstore.Migration, error) // which are those of mysqlstore too
 	migrate func(ctx context.Context, to int) error
 }
 
@@ -34,55 +33,46 @@ func databaseAt(at location) *database {
 }
 
 func postgresAt(at location) *database {
-	var opts pgstore.Options
 	url, schema := takeParameter(at.url, schemaParameter)
-	opts.Schema = schema
-	d := &database{shown: at.shown, latest: pgstore.Latest, files: pgstore.Migrations}
-	d.list = steps(func(m pgstore.Migration) migration { return applied(m.Version, m.Name, m.Applied) },
-		func(ctx context.Context) ([]pgstore.Migration, error) {
+	opts := pgstore.Options{Schema: schema}
+	return &database{
+		shown: at.shown, latest: pgstore.Latest, files: pgstore.Migrations,
+		status: func(ctx context.Context) ([]pgstore.Migration, error) {
 			return pgstore.MigrationStatus(ctx, url, &opts)
-		})
-	d.migrate = func(ctx context.Context, to int) error {
-		_, err := pgstore.Migrate(ctx, url, to, &opts)
-		return err
+		},
+		migrate: func(ctx context.Context, to int) error {
+			_, err := pgstore.Migrate(ctx, url, to, &opts)
+			return err
+		},
 	}
-	return d
 }
 
 func mysqlAt(at location) *database {
-	var opts mysqlstore.Options
 	url, prefix := takeParameter(at.url, prefixParameter)
-	opts.Prefix = prefix
-	d := &database{shown: at.shown, latest: mysqlstore.Latest, files: mysqlstore.Migrations}
-	d.list = steps(func(m mysqlstore.Migration) migration { return applied(m.Version, m.Name, m.Applied) },
-		func(ctx context.Context) ([]mysqlstore.Migration, error) {
+	opts := mysqlstore.Options{Prefix: prefix}
+	return &database{
+		shown: at.shown, latest: mysqlstore.Latest, files: mysqlstore.Migrations,
+		status: func(ctx context.Context) ([]pgstore.Migration, error) {
 			return mysqlstore.MigrationStatus(ctx, url, &opts)
-		})
-	d.migrate = func(ctx context.Context, to int) error {
-		_, err := mysqlstore.Migrate(ctx, url, to, &opts)
-		return err
+		},
+		migrate: func(ctx context.Context, to int) error {
+			_, err := mysqlstore.Migrate(ctx, url, to, &opts)
+			return err
+		},
 	}
-	return d
 }
 
-// steps makes migrations of what a store lists.
-func steps[Step any](made func(Step) migration, list func(context.Context) ([]Step, error)) func(context.Context) ([]migration, error) {
-	return func(ctx context.Context) ([]migration, error) {
-		listed, err := list(ctx)
-		all := make([]migration, len(listed))
-		for i, one := range listed {
-			all[i] = made(one)
+// list returns all steps as they are printed.
+func (d *database) list(ctx context.Context) ([]migration, error) {
+	status, err := d.status(ctx)
+	all := make([]migration, len(status))
+	for i, m := range status {
+		all[i] = migration{Version: m.Version, Name: m.Name}
+		if !m.Applied.IsZero() {
+			all[i].Applied = &m.Applied
 		}
-		return all, err
 	}
-}
-
-func applied(version int, name string, at time.Time) migration {
-	m := migration{Version: version, Name: name}
-	if !at.IsZero() {
-		m.Applied = &at
-	}
-	return m
+	return all, err
 }
 
 // statements returns those of a step, up and down.

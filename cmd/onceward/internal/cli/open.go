@@ -185,46 +185,45 @@ func (s *opened) openRedis(o *storeOptions) error {
 	if err != nil {
 		return err
 	}
-	promise := store.Promise()
-	s.Store, s.server, s.doubts = store, promise.Server, promise.Doubts
+	p := store.Promise()
+	s.take(store, promise{Server: p.Server, Doubts: p.Doubts}, store.Close)
 	if without != nil {
 		s.Store = &untold{Store: store, why: without, log: o.log}
 	}
-	s.closing(store.Close)
 	return nil
 }
 
 func (s *opened) openPostgres(o *storeOptions) error {
-	opts := pgstore.Options{BestEffort: o.bestEffort, Logger: o.log}
+	url, schema := takeParameter(s.url, schemaParameter)
+	opts := pgstore.Options{Schema: schema, BestEffort: o.bestEffort, Logger: o.log}
 	opts.Audit, opts.AuditRetention = o.trail()
-	var url string
-	url, opts.Schema = takeParameter(s.url, schemaParameter)
 	store, err := pgstore.Open(url, &opts)
-	if err != nil {
-		return err
+	if err == nil {
+		s.take(store, promise(store.Promise()), store.Close)
 	}
-	promise := store.Promise()
-	s.Store, s.server, s.doubts, s.notes = store, promise.Server, promise.Doubts, promise.Notes
-	s.closing(store.Close)
-	return nil
+	return err
 }
 
 func (s *opened) openMySQL(o *storeOptions) error {
-	opts := mysqlstore.Options{BestEffort: o.bestEffort, Logger: o.log}
+	url, prefix := takeParameter(s.url, prefixParameter)
+	opts := mysqlstore.Options{Prefix: prefix, BestEffort: o.bestEffort, Logger: o.log}
 	opts.Audit, opts.AuditRetention = o.trail()
-	var url string
-	url, opts.Prefix = takeParameter(s.url, prefixParameter)
 	store, err := mysqlstore.Open(url, &opts)
-	if err != nil {
-		return err
+	if err == nil {
+		s.take(store, promise(store.Promise()), store.Close)
 	}
-	promise := store.Promise()
-	s.Store, s.server, s.doubts, s.notes = store, promise.Server, promise.Doubts, promise.Notes
-	s.closing(store.Close)
-	return nil
+	return err
 }
 
-func (s *opened) closing(end func()) {
+// promise is what a server can keep, in the form that the stores in databases have for it.
+type promise struct {
+	Server        string
+	Doubts, Notes []string
+}
+
+// take makes a store on a server the one that is open.
+func (s *opened) take(store driver.Store, p promise, end func()) {
+	s.Store, s.server, s.doubts, s.notes = store, p.Server, p.Doubts, p.Notes
 	s.close = func() error { end(); return nil }
 }
 

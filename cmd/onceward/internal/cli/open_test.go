@@ -1,11 +1,39 @@
 package cli
 
 import (
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/testsvc"
 )
+
+// What a server says of itself is known, and its connections end with the store.
+func TestStoresOnServers(t *testing.T) {
+	for _, c := range []struct{ url, server, note string }{
+		{url: testsvc.SharedRedis(t).URL, server: "Redis "},
+		{url: testsvc.SharedPostgres(t).Database().URL, server: "PostgreSQL ", note: "no standby is synchronous"},
+		{url: testsvc.SharedMariaDB(t).Database().URL, server: "MariaDB "},
+	} {
+		if !strings.HasPrefix(c.server, "Redis") {
+			code, _, errs := operate(t, "migrate", "up", "--store", c.url)
+			check.Equal(t, code, 0, "exit code of migrate up, which says %s", errs)
+		}
+		store, err := openStore(c.url, &storeOptions{log: slog.New(slog.DiscardHandler)})
+		check.NoError(t, err, "opening")
+		check.True(t, strings.HasPrefix(store.server, c.server), "the server is %q, want %s", store.server, c.server)
+		check.Equal(t, len(store.doubts), 0, "doubts about %s: %q", store.server, store.doubts)
+		check.True(t, strings.Contains(strings.Join(store.notes, "; "), c.note), "notes on %s: %q", store.server, store.notes)
+		_, err = store.Get(t.Context(), driver.ID{})
+		check.NoError(t, err, "Get")
+		check.NoError(t, store.close(), "closing")
+		_, err = store.Get(t.Context(), driver.ID{})
+		check.True(t, err != nil, "%s answered when the store was closed", c.server)
+	}
+}
 
 func TestTheStoreMayBeNamedByTheEnvironment(t *testing.T) {
 	t.Setenv(storeVariable, data(t))
