@@ -59,31 +59,10 @@ func list(entries []driver.Entry) string {
 	return lines.String()
 }
 
-// selects checks what can be asked for. Others may share the store, so what is not ours is passed over.
+// trailSelects checks what can be asked for. Others may share the store, so what is not ours is passed over.
 func trailSelects(t *trial) {
 	t.store = t.trail(driver.AuditAll, t.long())
-	mine, other := t.newTale(driver.AuditAll), t.newTale(driver.AuditAll)
-	first := during(func() { mine.acquire("Acquire of a new key", driver.StepAcquired) })
-	other.acquire("Acquire of another key", driver.StepAcquired)
-	t.outlive()
-	alive := func() {
-		note := fresh("alive")
-		mine.extend(t.long(), note)
-		mine.toldIfAll("Extend", 1, note)
-	}
-	second := during(alive)
-	for range 4 {
-		alive()
-	}
-	all := t.history(driver.HistoryQuery{ID: &mine.id})
-	for i := range all {
-		if i > 0 && all[i].Time.Before(all[i-1].Time) {
-			t.fatalf("an entry of %v comes before one of %v", all[i-1].Time, all[i].Time)
-		}
-	}
-	least, most := second.after(first)
-	t.within(all[1].Time.Sub(all[0].Time), least, most, "the time between two entries")
-
+	mine, all := lengthyTale(t)
 	tag, operation, since, until := &mine.claim.Labels.KeyTag, mine.claim.Labels.Operation, all[2].Time, all[4].Time
 	later := slices.DeleteFunc(slices.Clone(all), func(e driver.Entry) bool { return e.Time.Before(since) })
 	between := slices.DeleteFunc(slices.Clone(later), func(e driver.Entry) bool { return !e.Time.Before(until) })
@@ -115,6 +94,32 @@ func trailSelects(t *trial) {
 	if _, _, err := t.historian().History(bg, driver.HistoryQuery{ID: &mine.id, Cursor: "no cursor"}); err == nil {
 		t.fatalf("History takes a cursor that it never returned")
 	}
+}
+
+// lengthyTale is a key with six entries, of which the first came some time before the others, beside another key.
+func lengthyTale(t *trial) (mine *tale, all []driver.Entry) {
+	mine = t.newTale(driver.AuditAll)
+	first := during(func() { mine.acquire("Acquire of a new key", driver.StepAcquired) })
+	t.newTale(driver.AuditAll).acquire("Acquire of another key", driver.StepAcquired)
+	t.outlive()
+	alive := func() {
+		note := fresh("alive")
+		mine.extend(t.long(), note)
+		mine.toldIfAll("Extend", 1, note)
+	}
+	second := during(alive)
+	for range 4 {
+		alive()
+	}
+	all = t.history(driver.HistoryQuery{ID: &mine.id})
+	for i := range all {
+		if i > 0 && all[i].Time.Before(all[i-1].Time) {
+			t.fatalf("an entry of %v comes before one of %v", all[i-1].Time, all[i].Time)
+		}
+	}
+	least, most := second.after(first)
+	t.within(all[1].Time.Sub(all[0].Time), least, most, "the time between two entries")
+	return mine, all
 }
 
 func sameEntry(a, b driver.Entry) bool {
