@@ -18,6 +18,9 @@ const (
 	longestStay = 100 * 365 * 24 * time.Hour
 	// longestMoment is how long this process keeps the time by itself, before it asks again what is left.
 	longestMoment = 10 * time.Second
+	// longestWay is how long the answer that tells what is left of a value may have taken. It counts from when it was asked
+	// for, so that nothing is said to be kept for longer than it is.
+	longestWay = 100 * time.Millisecond
 	// longestKept is how long a value may be of which this process keeps more than the beginning.
 	longestKept = 1 << 10
 )
@@ -37,18 +40,18 @@ type seen struct {
 	value  string            // or only how it begins, which no other done record of the key does
 	record *packed.Record    // of the value, or nil when that is too long, or not read yet where replays will find it
 	left   time.Duration
-	at     time.Time
+	at     time.Time // when the server was asked
 }
 
 func newReplays(client rueidis.Client, cached bool) *replays {
 	return &replays{client: client, cached: cached}
 }
 
-func (r *replays) remember(id driver.ID, key, value string, record *packed.Record, left time.Duration) {
-	if r == nil {
+func (r *replays) remember(id driver.ID, key, value string, record *packed.Record, left time.Duration, sent time.Time) {
+	if r == nil || time.Since(sent) > longestWay {
 		return
 	}
-	s := &seen{key: strings.Clone(key), value: value, record: record, left: left, at: time.Now()}
+	s := &seen{key: strings.Clone(key), value: value, record: record, left: left, at: sent}
 	if len(value) > longestKept {
 		s.value, s.record = strings.Clone(packed.Beginning(value)), nil
 	}

@@ -56,6 +56,7 @@ func (s *Store) acquire(ctx context.Context, id driver.ID, c *driver.Claim, a ca
 		a.more = append(a.more, string(packed.AppendFingerprint(nil, &also)))
 	}
 	s.tell(&a, &c.Note)
+	sent := time.Now()
 	p, err := s.redis.eval(ctx, by, a)
 	switch {
 	case isFull(err) && full == "0":
@@ -80,7 +81,7 @@ func (s *Store) acquire(ctx context.Context, id driver.ID, c *driver.Claim, a ca
 	case g.Verdict == driver.Acquired && s.audit == driver.AuditOff: // else Complete has to read it
 		s.begun.put(id, packed.Beginning(p.value))
 	case g.Record.Phase == driver.PhaseDone:
-		s.replays.remember(id, a.key(), p.value, &r, p.kept())
+		s.replays.remember(id, a.key(), p.value, &r, p.kept(), sent)
 	}
 	return g, nil
 }

@@ -19,8 +19,8 @@ type Rules struct {
 	// Skew is how far the store's moments may be off: by the grain of its clock, and by what reading it takes. It is allowed
 	// on both sides of every end of a lease, a retention and a residue.
 	Skew time.Duration
-	// Stale is how much too young a done record may look to an Acquire, because its store tells the time from an answer that
-	// was on its way for that long.
+	// Stale is how much too old a done record may look to an Acquire, because its store tells the time from an earlier answer,
+	// and counts that from when it was asked for.
 	Stale time.Duration
 }
 

@@ -166,7 +166,7 @@ func (r Rules) matches(s state, told Verb, seen *Seen, now span) (state, bool) {
 	}
 	s.fence, s.higher = seen.Fence, false
 	if told == Acquire && s.phase == driver.PhaseDone {
-		now.lo -= r.Stale
+		now.hi += r.Stale
 	}
 	same := s.request == seen.Request && s.onCrash == seen.OnCrash && s.attempt == seen.Attempt &&
 		s.maxAttempts == seen.Max && s.keep.leaves(seen.Left, now, r.Skew) &&
