@@ -42,8 +42,13 @@ func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Open
 	return d.open(name, func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, o...) })
 }
 
+// ReuseForWrite is two steps, because each is repeated by itself: a file that is renamed and cannot be opened, for want of a
+// descriptor, is no longer there to be renamed again.
 func (d *disk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.open(name, func() (vfs.File, error) { return d.FS.ReuseForWrite(old, name, c) })
+	if err := d.Rename(old, name); err != nil {
+		return nil, err
+	}
+	return d.OpenReadWrite(name, c)
 }
 
 func (d *disk) open(name string, op func() (vfs.File, error)) (f vfs.File, err error) {

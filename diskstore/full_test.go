@@ -55,8 +55,8 @@ func (d *limited) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return &limitedFile{File: f, disk: d}, err
 }
 
-func (d *limited) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := d.FS.ReuseForWrite(old, name, c)
+func (d *limited) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, o...)
 	return &limitedFile{File: f, disk: d}, err
 }
 
@@ -195,6 +195,41 @@ func (c *crowded) Create(name string, o vfs.DiskWriteCategory) (vfs.File, error)
 		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
 	}
 	return c.FS.Create(name, o)
+}
+
+func (c *crowded) OpenReadWrite(name string, o vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if c.none.Load() {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return c.FS.OpenReadWrite(name, o, opts...)
+}
+
+// ReuseForWrite is as that of a real file system: the file is renamed before it is opened.
+func (c *crowded) ReuseForWrite(old, name string, o vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := c.Rename(old, name); err != nil {
+		return nil, err
+	}
+	return c.OpenReadWrite(name, o)
+}
+
+// Pebble uses its logs again, under another name. One that was renamed and could not be opened is not there any more.
+func TestALogIsUsedAgainWhenThereIsAFileForIt(t *testing.T) {
+	files := &crowded{FS: vfs.NewMem()}
+	d := newDisk(files, "data", 0, 0, quiet, func(err error) { t.Errorf("the store gave up: %v", err) })
+	d.patient.Store(true)
+	check.NoError(t, files.MkdirAll("data", 0o700), "making the directory")
+	old, err := files.Create("data/1.log", "")
+	check.NoError(t, err, "making a log")
+	check.NoError(t, old.Close(), "closing it")
+	files.none.Store(true)
+	used := make(chan error, 1)
+	go func() {
+		_, err := d.ReuseForWrite("data/1.log", "data/2.log", "")
+		used <- err
+	}()
+	eventually(t, "it waits for a file", func() bool { return d.full.Load() > 0 })
+	files.none.Store(false)
+	check.NoError(t, <-used, "using it again")
 }
 
 func TestTooManyOpenFilesAreWaitedOut(t *testing.T) {

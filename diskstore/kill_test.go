@@ -80,8 +80,8 @@ func (d slowLogs) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return f, err
 }
 
-func (d slowLogs) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := d.FS.ReuseForWrite(old, name, c)
+func (d slowLogs) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, o...)
 	return slowLog{f}, err
 }
 
