@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 )
 
 // Attempt is one execution of an operation, or the replay of one. It shows signs of life by itself until it ends. End it
@@ -80,6 +81,7 @@ func (a *Attempt) start(ctx context.Context, r *driver.Record, sent time.Time) {
 		step = "taken-over"
 	}
 	a.trace(ctx, Trace{Step: step})
+	failpoint.At(failpoint.AfterAcquire)
 }
 
 // enter gives a the context in which its handler runs.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 	"github.com/onceward/onceward/internal/sleep"
 )
 
@@ -134,6 +135,7 @@ func (a *Attempt) acquire(
 		if begun.IsZero() {
 			begun = call.sent
 		}
+		failpoint.At(failpoint.BeforeAcquire)
 		grant, err = g.store.Acquire(call, a.id, *claim)
 		g.judge(ctx, call.end(err))
 		if err == nil {
@@ -171,7 +173,9 @@ func (a *Attempt) undo() {
 
 func (g *Guard) release(ctx context.Context, id driver.ID, owner driver.Owner, note driver.Note) error {
 	call := g.call(ctx, "release")
+	failpoint.At(failpoint.BeforeRelease)
 	err := call.end(g.store.Release(call, id, owner, note))
+	failpoint.At(failpoint.AfterRelease)
 	if decided(err) {
 		g.answered(ctx)
 	}

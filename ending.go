@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 )
 
 var errEnded = errors.New("onceward: this attempt has ended already, or is a replay: end an attempt once")
@@ -67,7 +68,10 @@ func (a *Attempt) verdict(err error) error {
 
 func (a *Attempt) store(ctx context.Context, out *driver.Outcome) error {
 	call := a.guard.call(ctx, "complete")
-	return call.end(a.guard.store.Complete(call, a.id, a.owner, *out))
+	failpoint.At(failpoint.BeforeComplete)
+	err := call.end(a.guard.store.Complete(call, a.id, a.owner, *out))
+	failpoint.At(failpoint.AfterComplete)
+	return err
 }
 
 // Release ends the attempt as if it had not been: the next caller runs. Under [Hold] it is the caller's word that there was

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 )
 
 var errOverrun = errors.New("onceward: the attempt ran longer than its policy's MaxExecution")
@@ -107,6 +108,7 @@ func (a *Attempt) extend(deadline time.Time) error {
 	defer cancel()
 	call := a.guard.call(ctx, "extend")
 	extension := driver.Extension{Lease: a.policy.Lease, Note: a.note("")}
+	failpoint.At(failpoint.BeforeExtend)
 	return call.end(a.guard.store.Extend(call, a.id, a.owner, extension))
 }
 

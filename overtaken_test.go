@@ -97,6 +97,7 @@ func TestASignOfLifeUnderWayDoesNotUndoADoubt(t *testing.T) {
 		synctest.Wait()
 		gate.Open()
 		check.NoError(t, <-doubted, "Doubt")
+		synctest.Wait() // a sign of life that nobody waited for has arrived by now
 		check.Equal(t, state(t, g), "in-doubt", "state")
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 	"github.com/onceward/onceward/internal/record"
 )
 
@@ -218,6 +219,7 @@ func (s *Store) drain() {
 			return
 		}
 		err := s.applyAll(group)
+		failpoint.At(failpoint.AfterSync)
 		for _, one := range group {
 			one.release()
 			one.done <- err

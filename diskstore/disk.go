@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 )
 
 // A disk is the file system as pebble sees it. Pebble does not live through a full disk or one that fails, so it meets
@@ -124,6 +125,7 @@ func (d *disk) write(op func() error) error {
 
 // sync is not repeated: after a failed sync the next one may succeed although the data is gone.
 func (d *disk) sync(op func() error) error {
+	failpoint.At(failpoint.BeforeSync)
 	d.gate.RLock()
 	err := op()
 	d.gate.RUnlock()

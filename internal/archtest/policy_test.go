@@ -15,7 +15,10 @@ type rule struct {
 var policy = []rule{
 	// The engine. It talks to a store through driver and to the world through nobody, so that a user of Do links no
 	// network code and every test of it can run in a bubble of testing/synctest.
-	{pkg: ".", may: []string{"driver", "internal/canonjson", "internal/sleep"}, not: []string{"net", "net/http", "database/sql", "os"}},
+	{
+		pkg: ".", may: []string{"driver", "internal/canonjson", "internal/failpoint", "internal/sleep"},
+		not: []string{"net", "net/http", "database/sql", "os"},
+	},
 
 	// The contract. Authors of stores import this and nothing else.
 	{pkg: "driver"},
@@ -31,6 +34,8 @@ var policy = []rule{
 	{pkg: "internal/archtest"},
 	{pkg: "internal/canonjson"},
 	{pkg: "internal/check"},
+	// Where a test can make a process die. Without its build tag it is empty.
+	{pkg: "internal/failpoint"},
 	// The versions of tables, which stores in databases have.
 	{pkg: "internal/migration"},
 	{pkg: "internal/noskip"},
@@ -45,10 +50,10 @@ var policy = []rule{
 	{pkg: "internal/waiting", may: []string{"driver", "internal/sleep"}},
 
 	// What stores with transactions share: their users' functions run through the root's Do.
-	{pkg: "internal/intx", may: []string{".", "driver", "internal/sleep"}, tests: []string{"oncehttp"}},
+	{pkg: "internal/intx", may: []string{".", "driver", "internal/failpoint", "internal/sleep"}, tests: []string{"oncehttp"}},
 
 	// Stores are modules of their own. Those with DoTx know the root, for the attempt.
-	{pkg: "diskstore/...", may: []string{"driver", "internal/record"}},
+	{pkg: "diskstore/...", may: []string{"driver", "internal/failpoint", "internal/record"}},
 	{pkg: "redisstore/...", may: []string{"driver", "internal/record"}},
 	{pkg: "pgstore/...", may: []string{
 		".", "driver", "internal/intx", "internal/migration", "internal/waiting",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/failpoint"
 )
 
 var (
@@ -60,6 +61,7 @@ func (s *session[T]) acquire(ctx context.Context, id driver.ID, c driver.Claim) 
 		w.Rollback()
 		return grant, nil
 	}
+	failpoint.At(failpoint.AfterTake)
 	s.state, s.work, s.grant, s.claim = held, w, grant, c
 	s.overrun = time.AfterFunc(c.MaxExecution+c.Lease, s.kill)
 	return grant, nil
@@ -197,7 +199,9 @@ func (s *session[T]) storeAlone(ctx context.Context, out driver.Outcome) error {
 
 func (s *session[T]) commit(ctx context.Context, w Work[T], out driver.Outcome) error {
 	r := &s.grant.Record
+	failpoint.At(failpoint.BeforeCommit)
 	err := w.Commit(ctx, Done{ID: r.ID, Claim: s.claim, Fence: r.Fence, Attempt: r.Attempt, Outcome: out})
+	failpoint.At(failpoint.AfterCommit)
 	switch {
 	case err == nil:
 		return nil

@@ -3,6 +3,7 @@ package kills
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -37,7 +38,7 @@ type herd struct {
 type counters struct {
 	Deaths, AtMoment, BetweenEffectAndEnd, Pauses, Restarts        int
 	Keys, Acknowledged, Retries, Leaves, Unanswered, Busy, Refused int
-	InDoubt                                                        int
+	Released, InDoubt                                              int
 	Lost, Differing, Twice, Unsettled, Failed                      int
 }
 
@@ -52,17 +53,22 @@ func newHerd(seed uint64, workers int) *herd {
 // request is one that is about to be sent.
 type request struct {
 	name     string
-	answered bool // its answer was known before
-	worker   int
+	answered bool   // its answer was known before
+	base     string // of its worker
 	die      string
 	patience time.Duration
 }
 
-// next picks a request: a third of them are retries of keys as old as four hundred others, answered or not.
-func (h *herd) next() request {
+// next picks a request: a third of them are retries of keys as old as four hundred others, answered or not. There is none if
+// the worker that it picks is dead.
+func (h *herd) next() (q request, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	q := request{worker: h.random.IntN(len(h.at)), patience: 10 * time.Second}
+	base := h.at[h.random.IntN(len(h.at))].Load()
+	if base == nil {
+		return request{}, false
+	}
+	q = request{base: *base, patience: 10 * time.Second}
 	if n := len(h.names); n > 0 && h.random.IntN(3) == 0 {
 		q.name = h.names[n-1-h.random.IntN(min(n, 400))]
 		h.counters.Retries++
@@ -78,20 +84,19 @@ func (h *herd) next() request {
 	if n := len(h.doomed); n > 0 && !q.answered {
 		q.die, h.doomed = h.doomed[n-1], h.doomed[:n-1]
 	}
-	return q
+	return q, true
 }
 
 // client sends until ctx ends.
 func (h *herd) client(ctx context.Context, via *http.Client) {
 	for ctx.Err() == nil {
-		q := h.next()
-		base := h.at[q.worker].Load()
-		if base == nil { // it is dead: somebody else is there
+		q, ok := h.next()
+		if !ok {
 			pause(ctx, time.Millisecond)
 			continue
 		}
 		within, leave := context.WithTimeout(ctx, q.patience)
-		status, body, err := send(within, via, *base, q.name, q.die)
+		status, body, err := send(within, via, q.base, q.name, q.die)
 		left := within.Err() != nil
 		leave()
 		h.hear(q, status, body, err, left)
@@ -123,6 +128,8 @@ func (h *herd) hear(q request, status int, body string, err error, left bool) {
 		h.complain(q, status, body)
 	case strings.HasPrefix(body, "in-progress"):
 		c.Busy++
+	case strings.HasPrefix(body, "not-now"):
+		c.Released++
 	case strings.HasPrefix(body, "in-doubt"):
 		key.inDoubt = true
 	default:
@@ -144,6 +151,7 @@ func send(ctx context.Context, via *http.Client, base, name, die string) (status
 	if err != nil {
 		return 0, "", err
 	}
+	req.Header["idempotency-key"] = []string{name} // for a sidecar; not as Go writes it, or Go would send it again by itself
 	if die != "" {
 		req.Header.Set("Die", die)
 	}
@@ -153,6 +161,12 @@ func send(ctx context.Context, via *http.Client, base, name, die string) (status
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
+	var problem struct {
+		Code string `json:"code"`
+	}
+	if resp.Header.Get("Content-Type") == "application/problem+json" && json.Unmarshal(text, &problem) == nil {
+		return resp.StatusCode, problem.Code, err
+	}
 	return resp.StatusCode, string(bytes.TrimSpace(text)), err
 }
 

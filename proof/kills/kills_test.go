@@ -19,11 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// lease is a short one, so that what a dead worker held is soon given to somebody else.
+const lease = 500 * time.Millisecond
+
 // run runs a plan in folders of its own, and says what happened.
 func run(t *testing.T, p plan) counters {
 	t.Helper()
 	p.Seed = seed(t)
-	p.Lease = 500 * time.Millisecond
+	p.Lease = lease
 	p.Deaths = filepath.Join(t.TempDir(), "deaths")
 	if p.Effects == nil {
 		p.Ledger = filepath.Join(t.TempDir(), "effects")
@@ -72,13 +75,21 @@ func lines(file string) (map[string]int, error) {
 	return counts, nil
 }
 
-// keptItsPromise also wants that enough has happened.
-func keptItsPromise(t *testing.T, p plan, got counters) {
+func nothingWrong(t *testing.T, p plan, got counters) {
 	t.Helper()
 	check.Equal(t, [4]int{got.Lost, got.Differing, got.Unsettled, got.Failed}, [4]int{}, "lost, differing, unsettled, failed")
 	if p.Mode != Rerun {
 		check.Equal(t, got.Twice, 0, "operations that were done twice")
 	}
+	if p.Mode == Tx {
+		check.Equal(t, [2]int{got.InDoubt, got.Keys - got.Acknowledged}, [2]int{}, "keys in doubt, and keys without an answer in the end")
+	}
+}
+
+// keptItsPromise also wants that enough has happened.
+func keptItsPromise(t *testing.T, p plan, got counters) {
+	t.Helper()
+	nothingWrong(t, p, got)
 	check.True(t, got.Deaths >= p.Kills && got.BetweenEffectAndEnd >= p.Kills/5 && got.Acknowledged > 3*p.Kills &&
 		got.Retries > 2*p.Kills && got.Leaves > p.Kills/5 && got.Unanswered > p.Kills/2,
 		"too little happened for this to mean anything: %+v", got)

@@ -3,9 +3,12 @@ package kills
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/diskstore"
@@ -62,11 +65,11 @@ func ending(guard *onceward.Guard, closeStore func()) func(context.Context) erro
 // openStore opens a store for effects that happen elsewhere.
 func (c *config) openStore() (driver.Store, func(), error) {
 	log := slog.New(slog.DiscardHandler)
-	scheme, _, isURL := strings.Cut(c.Store, "://")
+	scheme, _, _ := strings.Cut(c.Store, "://")
 	switch {
 	case c.Store == "memory:": // the control: it dies with its worker
 		return memstore.New(nil), func() {}, nil
-	case !isURL:
+	case c.onDisk():
 		store, err := diskstore.Open(c.Store, &diskstore.Options{Logger: log})
 		return store, func() { _ = store.Close() }, err
 	case scheme == "redis":
@@ -81,6 +84,9 @@ func (c *config) openStore() (driver.Store, func(), error) {
 func (c *config) counted(guard *onceward.Guard) operation {
 	return func(ctx context.Context, name string, at func(string)) (string, error) {
 		return onceward.Do(ctx, guard, keyOf(name), name, func(context.Context) (string, error) {
+			if err := c.hesitate(); err != nil {
+				return "", err
+			}
 			at(beforeEffect)
 			answer := answerTo(name)
 			err := note(c.Ledger, name)
@@ -89,6 +95,23 @@ func (c *config) counted(guard *onceward.Guard) operation {
 		})
 	}
 }
+
+var errNotNow = errors.New("not now")
+
+// hesitate is what operations do before their effect: a few take long enough to show a sign of life, and some find that they
+// cannot be done now, which releases their keys.
+func (c *config) hesitate() error {
+	switch n := mathrand.IntN(200); { //nolint:gosec // not a secret
+	case n == 0:
+		time.Sleep(c.Lease / 2)
+	case n < 8:
+		return onceward.Retryable(errNotNow)
+	}
+	return nil
+}
+
+// onDisk reports whether the store is the directory of a disk store.
+func (c *config) onDisk() bool { return !strings.Contains(c.Store, ":") }
 
 func keyOf(name string) onceward.Key {
 	return onceward.Key{Scope: "kills", Operation: "count", Value: name}

@@ -2,6 +2,7 @@ package kills
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 type pack struct {
 	config
 
+	points  *points // where workers die, nil if nowhere
 	workers []worker
 	starts  sync.WaitGroup
 	moved   func(worker int, base string) // tells where a worker is, or that it is nowhere
@@ -46,7 +48,12 @@ func (p *pack) run(ctx context.Context) error {
 
 // live is one life of a worker.
 func (p *pack) live(ctx context.Context, i int) error {
-	cmd, base, err := p.start()
+	said := &lastWords{points: p.points, frozen: func() { p.moved(i, "") }} // clients would all end up waiting for it
+	cmd, base, err := p.start(said)
+	if err != nil && said.killed { // it passed its point while it started
+		p.ended(true)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,7 @@ func (p *pack) live(ctx context.Context, i int) error {
 	var exit *exec.ExitError
 	killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() //nolint:forcetypeassert // on all that have signals
 	if err != nil && !killed {
-		return fmt.Errorf("a worker ended by itself: %w: %s", err, cmd.Stderr)
+		return fmt.Errorf("a worker ended by itself: %w: %s", err, said)
 	}
 	if ctx.Err() == nil {
 		p.ended(killed)
@@ -92,14 +99,19 @@ func (w *worker) freeze(ctx context.Context, d time.Duration) bool {
 }
 
 // start starts a worker and waits until it serves.
-func (c *config) start() (*exec.Cmd, string, error) {
+func (c *config) start(said *lastWords) (*exec.Cmd, string, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, "", err
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // ourselves, for as long as it lives
-	cmd.Env = append(os.Environ(), variable+"="+string(text))
-	cmd.Stderr = new(strings.Builder)
+	cmd := exec.Command(cmp.Or(c.Program, os.Args[0]), c.Args...) //nolint:gosec,noctx // ours, for as long as it lives
+	cmd.Env = append(os.Environ(), variable+"="+string(text), "ONCEWARD_FAILPOINT="+said.points.next())
+	cmd.Stderr = said
+	said.thaw = func() {
+		time.AfterFunc(c.Lease+c.Lease/2, func() {
+			_ = errors.Join(cmd.Process.Signal(syscall.SIGCONT), cmd.Process.Signal(syscall.SIGTERM))
+		})
+	}
 	if _, err = cmd.StdinPipe(); err != nil { // it ends with us
 		return nil, "", err
 	}
@@ -113,8 +125,8 @@ func (c *config) start() (*exec.Cmd, string, error) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		ended := cmd.Wait()
-		return nil, "", fmt.Errorf("a worker did not start: %w: %w: %s", err, ended, cmd.Stderr)
+		return nil, "", fmt.Errorf("a worker did not start: %w: %w: %s", err, ended, said)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return cmd, strings.TrimSpace(line), nil
+	return cmd, strings.TrimPrefix(strings.TrimSpace(line), "listening on "), nil
 }

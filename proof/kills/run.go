@@ -23,7 +23,10 @@ type plan struct {
 	Kills   int // the run ends when so many workers have died
 	Workers int
 	Clients int
-	Freeze  bool // also freeze workers for longer than a lease, and end some of them gently
+	Freeze  bool    // also freeze workers for longer than a lease, and end some of them gently
+	Points  *points // die there, so often at each of them, and nowhere else
+	// Patience is how long they have to die there.
+	Patience time.Duration
 	// Effects returns how often each operation was done.
 	Effects func() (map[string]int, error)
 }
@@ -46,7 +49,11 @@ func (p *plan) run(ctx context.Context) (counters, error) {
 	for range p.Clients {
 		all.Go(func() { h.client(within, via) })
 	}
-	p.strike(within, h, pk)
+	if p.Points != nil {
+		p.await(within)
+	} else {
+		p.strike(within, h, pk)
+	}
 	stop()
 	all.Wait()
 	via.CloseIdleConnections()
@@ -62,7 +69,7 @@ func (p *plan) run(ctx context.Context) (counters, error) {
 
 func (p *plan) pack(h *herd) *pack {
 	return &pack{
-		config: p.config, workers: make([]worker, p.Workers),
+		config: p.config, points: p.Points, workers: make([]worker, p.Workers),
 		moved: func(i int, base string) {
 			if base == "" {
 				h.at[i].Store(nil)
@@ -82,7 +89,8 @@ func (p *plan) pack(h *herd) *pack {
 	}
 }
 
-// strike hits workers at random moments until enough of them have died, a fifth of them between effect and end.
+// strike hits workers at random moments until enough of them have died, a fifth of them between effect and end, and clients
+// have sent enough.
 func (p *plan) strike(ctx context.Context, h *herd, pk *pack) {
 	random := rand.New(rand.NewPCG(p.Seed, 1)) //nolint:gosec // it is to be repeatable
 	for ctx.Err() == nil && !p.enough(h) {
@@ -106,11 +114,22 @@ func (p *plan) strike(ctx context.Context, h *herd, pk *pack) {
 	}
 }
 
+// await lets workers die at their points until enough of them have.
+func (p *plan) await(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.Patience)
+	defer cancel()
+	for ctx.Err() == nil && !p.Points.enough(p.Kills) {
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
 func (p *plan) enough(h *herd) bool {
 	_, between := p.moments()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.counters.Deaths >= p.Kills && between >= p.Kills/5
+	c := &h.counters
+	return c.Deaths >= p.Kills && between >= p.Kills/5 && len(h.names) > 5*p.Kills && c.Retries > 2*p.Kills &&
+		c.Leaves > p.Kills/5 && c.Unanswered > p.Kills/2
 }
 
 // moments returns how many workers died where they were told to, and how many of them between effect and end.
@@ -127,7 +146,8 @@ func (h *herd) count(f func(*counters)) {
 
 // settle asks for every key once more, when nobody dies any more, and compares the answers and the effects.
 func (p *plan) settle(ctx context.Context, h *herd) error {
-	cmd, base, err := p.start()
+	said := new(lastWords)
+	cmd, base, err := p.start(said)
 	if err != nil {
 		return err
 	}
@@ -149,7 +169,7 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 	via.CloseIdleConnections()
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err = cmd.Wait(); err != nil {
-		return fmt.Errorf("the last worker: %w: %s", err, cmd.Stderr)
+		return fmt.Errorf("the last worker: %w: %s", err, said)
 	}
 	effects, err := p.Effects()
 	if err != nil {
@@ -166,7 +186,7 @@ func (h *herd) ask(ctx context.Context, via *http.Client, base, name string, mod
 	for until := time.Now().Add(30 * time.Second); ; pause(ctx, 20*time.Millisecond) {
 		status, body, err := send(ctx, via, base, name, "")
 		busy := err != nil || status == http.StatusServiceUnavailable || strings.HasPrefix(body, "in-progress") ||
-			mode != Hold && strings.HasPrefix(body, "in-doubt")
+			strings.HasPrefix(body, "not-now") || mode != Hold && strings.HasPrefix(body, "in-doubt")
 		if busy && time.Now().Before(until) && ctx.Err() == nil {
 			continue
 		}

@@ -58,14 +58,14 @@ func (c *config) openPostgres() (operation, func(context.Context) error, error) 
 	}
 	end := ending(guard, func() { store.Close(); pool.Close() })
 	if c.Mode == TwoSteps {
-		return twoSteps(guard, func(ctx context.Context, statement string) error {
+		return c.twoSteps(guard, func(ctx context.Context, statement string) error {
 			_, err := pool.Exec(ctx, statement)
 			return err
 		}), end, nil
 	}
 	return func(ctx context.Context, name string, at func(string)) (string, error) {
 		return pgstore.DoTx(ctx, guard, store, keyOf(name), name, func(ctx context.Context, tx pgx.Tx) (string, error) {
-			return effect(name, at, func(statement string) error {
+			return c.effect(name, at, func(statement string) error {
 				_, err := tx.Exec(ctx, statement)
 				return err
 			})
@@ -88,14 +88,14 @@ func (c *config) openMySQL() (operation, func(context.Context) error, error) {
 	}
 	end := ending(guard, func() { store.Close(); _ = db.Close() })
 	if c.Mode == TwoSteps {
-		return twoSteps(guard, func(ctx context.Context, statement string) error {
+		return c.twoSteps(guard, func(ctx context.Context, statement string) error {
 			_, err := db.ExecContext(ctx, statement)
 			return err
 		}), end, nil
 	}
 	return func(ctx context.Context, name string, at func(string)) (string, error) {
 		return mysqlstore.DoTx(ctx, guard, store, keyOf(name), name, func(ctx context.Context, tx *sql.Tx) (string, error) {
-			return effect(name, at, func(statement string) error {
+			return c.effect(name, at, func(statement string) error {
 				_, err := tx.ExecContext(ctx, statement)
 				return err
 			})
@@ -104,15 +104,18 @@ func (c *config) openMySQL() (operation, func(context.Context) error, error) {
 }
 
 // twoSteps commits the effect before there is an outcome.
-func twoSteps(guard *onceward.Guard, exec func(ctx context.Context, statement string) error) operation {
+func (c *config) twoSteps(guard *onceward.Guard, exec func(ctx context.Context, statement string) error) operation {
 	return func(ctx context.Context, name string, at func(string)) (string, error) {
 		return onceward.Do(ctx, guard, keyOf(name), name, func(ctx context.Context) (string, error) {
-			return effect(name, at, func(statement string) error { return exec(ctx, statement) })
+			return c.effect(name, at, func(statement string) error { return exec(ctx, statement) })
 		})
 	}
 }
 
-func effect(name string, at func(string), exec func(statement string) error) (string, error) {
+func (c *config) effect(name string, at func(string), exec func(statement string) error) (string, error) {
+	if err := c.hesitate(); err != nil {
+		return "", err
+	}
 	at(beforeEffect)
 	answer := answerTo(name)
 	err := exec(fmt.Sprintf(addEffect, name, answer))

@@ -25,6 +25,9 @@ type config struct {
 	Ledger string        `json:"ledger"` // the file in which effects are counted, but for those in a database
 	Deaths string        `json:"deaths"` // the file in which a worker says where it dies, if it was told to
 	Lease  time.Duration `json:"lease"`
+
+	Program string   `json:"-"` // the worker's, ourselves if it is empty
+	Args    []string `json:"-"` // of the program
 }
 
 // variable holds the config of a worker.
@@ -110,6 +113,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, answer)
+	case errors.Is(err, errNotNow):
+		http.Error(w, "not-now", http.StatusTooManyRequests)
 	case errors.Is(err, onceward.ErrInProgress):
 		http.Error(w, "in-progress", http.StatusConflict)
 	case errors.Is(err, onceward.ErrInDoubt):

@@ -18,6 +18,12 @@ const (
 	ReleasesOnPanic   flaw = "ReleasesOnPanic"   // as if nothing had happened
 	BreakerAtComplete flaw = "BreakerAtComplete" // an outcome is not worth a call to a store that fails
 	LostAnswers       flaw = "LostAnswers"       // an owner who was overtaken answers with its own result
+	UnsureAnswers     flaw = "UnsureAnswers"     // so does one who may have been, and cannot know
+	RunsUnasked       flaw = "RunsUnasked"       // although nobody has granted the key
+	AnotherOwner      flaw = "AnotherOwner"      // asks again when it got no answer, and not as who it was
+	ForgetsRelease    flaw = "ForgetsRelease"    // of a key that it may have got without being told
+	ForgetsOutcome    flaw = "ForgetsOutcome"    // that is not stored when the caller has waited long enough
+	ReleasesUnstored  flaw = "ReleasesUnstored"  // frees a key whose outcome may not be stored
 )
 
 // asker is an engine, good or bad. The operation may panic.
@@ -57,12 +63,20 @@ func (g *guard) ask(ctx context.Context, key string, op func() string) (Word, st
 	_, _ = rand.Read(a.owner[:])
 	var grant driver.Grant
 	err := a.insist(3, func() (err error) {
+		if g.flaw == AnotherOwner {
+			_, _ = rand.Read(a.owner[:])
+		}
 		grant, err = g.store.Acquire(ctx, a.id, driver.Claim{
 			Owner: a.owner, OnCrash: g.onCrash, MaxAttempts: 1000, Lease: guardLease, Retain: forEver, DoubtRetain: forEver,
 		})
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && g.flaw == RunsUnasked:
+		return a.run(ctx, op)
+	case err != nil && g.flaw == ForgetsRelease:
+		return Refused, "", false
+	case err != nil:
 		a.release(ctx)
 		return Refused, "", false
 	}
@@ -125,19 +139,30 @@ func (a *attempt) end(ctx context.Context, answer string) (Word, string, bool) {
 		return Answered, answer, true
 	}
 	times := 3
-	if a.onCrash == driver.Rerun { // somebody else may be answering already
+	if a.onCrash == driver.Rerun && a.flaw != UnsureAnswers { // somebody else may be answering already
 		times = -1
 	}
 	switch err := a.insist(times, complete); {
 	case err == nil:
 		return Answered, answer, false
 	case !errors.Is(err, driver.ErrLost):
-		a.owed.Go(func() { _ = a.insist(-1, complete) })
+		a.bringHome(ctx, complete)
 		return Answered, answer, true
 	case a.flaw == LostAnswers:
 		return Answered, answer, false
 	default:
 		return a.overtaken(ctx)
+	}
+}
+
+// bringHome stores an outcome when its caller has been answered.
+func (a *attempt) bringHome(ctx context.Context, complete func() error) {
+	switch a.flaw {
+	case ForgetsOutcome:
+	case ReleasesUnstored:
+		a.release(ctx)
+	default:
+		a.owed.Go(func() { _ = a.insist(-1, complete) })
 	}
 }
 
