@@ -45,6 +45,7 @@ var policy = []rule{
 	{pkg: "internal/testsvc"},
 	// What tests of stores on servers share.
 	{pkg: "internal/faults", may: []string{"driver", "storetest", "internal/check", "internal/testsvc"}},
+	{pkg: "internal/golden", may: []string{"driver"}},
 	{pkg: "internal/mutation", may: []string{"driver", "storetest", "internal/check"}},
 	// The question that stores ask for those who wait, whose servers do not tell.
 	{pkg: "internal/waiting", may: []string{"driver", "internal/sleep"}},
@@ -75,7 +76,7 @@ var policy = []rule{
 
 // forTests is what every test file may import besides.
 var forTests = []string{
-	"internal/check", "internal/faults", "internal/mutation", "internal/testsvc", "memstore", "storetest", "oncetest",
+	"internal/check", "internal/faults", "internal/golden", "internal/mutation", "internal/testsvc", "memstore", "storetest", "oncetest",
 }
 
 // drawers are names that say nothing about what is inside, so that everything ends up there.

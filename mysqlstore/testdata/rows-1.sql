@@ -1,0 +1,32 @@
+-- Rows as the encoding 1 wrote them. They are never changed: databases hold rows like these.
+INSERT INTO onceward_records (
+  id, version, phase, owner, fence, attempt, max_attempts, on_crash, given_up, resolved, begun_at, lease_until, expires_at,
+  lease, max_execution, retain, doubt_retain, kind, key_tag, scope_tag,
+  fingerprint_algorithm, fingerprint_sum, operation, key_hint, route, host,
+  actor, reason, trace_id, node, outcome_digest, outcome
+) VALUES
+  (UNHEX(REPEAT('01', 32)), 1, 1, UNHEX(REPEAT('a1', 16)), 7, 1, 1, 1, 0, 0,
+  UTC_TIMESTAMP(6) - INTERVAL 60 SECOND, UTC_TIMESTAMP(6) + INTERVAL 3600 SECOND, UTC_TIMESTAMP(6) + INTERVAL 86400 SECOND,
+  3600000000, 600000000, 86400000000, 2592000000000, 0, x'4b0000000000004c', x'5c0000000000005d',
+  'http-bytes/1', x'f0009fff', 'POST /payments', x'6f72645fe280a6', '/payments', 'api.example',
+  'engine', 'why', '4bf92f35', 'node-1', x'e3b0c44298fc1c14', ''),
+  (UNHEX(REPEAT('02', 32)), 1, 1, UNHEX(REPEAT('a2', 16)), 3, 2, 5, 2, 1, 0,
+  UTC_TIMESTAMP(6) - INTERVAL 60 SECOND, UTC_TIMESTAMP(6) + INTERVAL 3600 SECOND, UTC_TIMESTAMP(6) + INTERVAL 86400 SECOND,
+  3600000000, 600000000, 86400000000, 2592000000000, 0, x'4b0000000000004c', x'5c0000000000005d',
+  'http-bytes/1', x'f0009fff', 'POST /payments', x'6f72645fe280a6', '/payments', 'api.example',
+  'engine', 'why', '4bf92f35', 'node-1', x'e3b0c44298fc1c14', ''),
+  (UNHEX(REPEAT('03', 32)), 1, 2, UNHEX(REPEAT('a3', 16)), 1, 1, 1, 1, 0, 0,
+  UTC_TIMESTAMP(6) - INTERVAL 60 SECOND, UTC_TIMESTAMP(6) - INTERVAL 30 SECOND, UTC_TIMESTAMP(6) + INTERVAL 86400 SECOND,
+  3600000000, 600000000, 86400000000, 2592000000000, 1, x'4b0000000000004c', x'5c0000000000005d',
+  'http-bytes/1', x'f0009fff', 'POST /payments', x'6f72645fe280a6', '/payments', 'api.example',
+  'engine', 'why', '4bf92f35', 'node-1', x'268ad70eb5bc4737', 'paid'),
+  (UNHEX(REPEAT('04', 32)), 1, 2, UNHEX(REPEAT('a4', 16)), 2, 1, 1, 1, 0, 1,
+  UTC_TIMESTAMP(6) - INTERVAL 60 SECOND, UTC_TIMESTAMP(6) - INTERVAL 30 SECOND, UTC_TIMESTAMP(6) + INTERVAL 86400 SECOND,
+  3600000000, 600000000, 86400000000, 2592000000000, 2, x'4b0000000000004c', x'5c0000000000005d',
+  'http-bytes/1', x'f0009fff', 'POST /payments', x'6f72645fe280a6', '/payments', 'api.example',
+  'engine', 'why', '4bf92f35', 'node-1', x'43974ed74066b207', '201'),
+  (UNHEX(REPEAT('05', 32)), 1, 0, UNHEX(REPEAT('a5', 16)), 9, 1, 1, 1, 0, 0,
+  UTC_TIMESTAMP(6) - INTERVAL 60 SECOND, UTC_TIMESTAMP(6) - INTERVAL 30 SECOND, UTC_TIMESTAMP(6) + INTERVAL 120 SECOND,
+  3600000000, 600000000, 86400000000, 2592000000000, 0, x'4b0000000000004c', x'5c0000000000005d',
+  'http-bytes/1', x'f0009fff', 'POST /payments', x'6f72645fe280a6', '/payments', 'api.example',
+  'engine', 'why', '4bf92f35', 'node-1', x'e3b0c44298fc1c14', '');

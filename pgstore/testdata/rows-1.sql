@@ -1,0 +1,32 @@
+-- Rows as the encoding 1 wrote them. They are never changed: databases hold rows like these.
+INSERT INTO onceward.records (
+	id, version, phase, owner, fence, attempt, max_attempts, on_crash, given_up, resolved, begun_at, lease_until, expires_at, due_at,
+	lease, max_execution, retain, doubt_retain, kind, key_tag, scope_tag,
+	fingerprint_algorithm, fingerprint_sum, operation, key_hint, route, host,
+	actor, reason, trace_id, node, outcome_digest, outcome
+) VALUES
+	(decode(repeat('01', 32), 'hex'), 1, 1, decode(repeat('a1', 16), 'hex'), 7, 1, 1, 1, false, false,
+	now() - interval '60 seconds', now() + interval '3600 seconds', now() + interval '86400 seconds', now() + interval '86400 seconds',
+	3600000000, 600000000, 86400000000, 2592000000000, 0, '\x4b0000000000004c', '\x5c0000000000005d',
+	'http-bytes/1', '\xf0009fff', 'POST /payments', 'ord_…', '/payments', 'api.example',
+	'engine', 'why', '4bf92f35', 'node-1', NULL, NULL),
+	(decode(repeat('02', 32), 'hex'), 1, 1, decode(repeat('a2', 16), 'hex'), 3, 2, 5, 2, true, false,
+	now() - interval '60 seconds', now() + interval '3600 seconds', now() + interval '86400 seconds', now() + interval '86400 seconds',
+	3600000000, 600000000, 86400000000, 2592000000000, 0, '\x4b0000000000004c', '\x5c0000000000005d',
+	'http-bytes/1', '\xf0009fff', 'POST /payments', 'ord_…', '/payments', 'api.example',
+	'engine', 'why', '4bf92f35', 'node-1', NULL, NULL),
+	(decode(repeat('03', 32), 'hex'), 1, 2, decode(repeat('a3', 16), 'hex'), 1, 1, 1, 1, false, false,
+	now() - interval '60 seconds', now() - interval '30 seconds', now() + interval '86400 seconds', now() + interval '86400 seconds',
+	3600000000, 600000000, 86400000000, 2592000000000, 1, '\x4b0000000000004c', '\x5c0000000000005d',
+	'http-bytes/1', '\xf0009fff', 'POST /payments', 'ord_…', '/payments', 'api.example',
+	'engine', 'why', '4bf92f35', 'node-1', '\x268ad70eb5bc4737', 'paid'),
+	(decode(repeat('04', 32), 'hex'), 1, 2, decode(repeat('a4', 16), 'hex'), 2, 1, 1, 1, false, true,
+	now() - interval '60 seconds', now() - interval '30 seconds', now() + interval '86400 seconds', now() + interval '86400 seconds',
+	3600000000, 600000000, 86400000000, 2592000000000, 2, '\x4b0000000000004c', '\x5c0000000000005d',
+	'http-bytes/1', '\xf0009fff', 'POST /payments', 'ord_…', '/payments', 'api.example',
+	'engine', 'why', '4bf92f35', 'node-1', '\x43974ed74066b207', '201'),
+	(decode(repeat('05', 32), 'hex'), 1, 0, decode(repeat('a5', 16), 'hex'), 9, 1, 1, 1, false, false,
+	now() - interval '60 seconds', now() - interval '30 seconds', now() + interval '120 seconds', now() + interval '120 seconds',
+	3600000000, 600000000, 86400000000, 2592000000000, 0, '\x4b0000000000004c', '\x5c0000000000005d',
+	'http-bytes/1', '\xf0009fff', 'POST /payments', 'ord_…', '/payments', 'api.example',
+	'engine', 'why', '4bf92f35', 'node-1', NULL, NULL);
