@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"runtime/pprof"
 	"strings"
 	"sync"
@@ -40,40 +39,39 @@ func interruptions() map[string]func() (context.Context, context.CancelFunc) {
 func cancelledContexts(t *trial) {
 	for what, interrupted := range interruptions() {
 		for _, st := range steps {
-			id, c := st.prepare(t, t.store)
-			before := t.read(id)
-			ctx, cancel := interrupted()
-			var err error
-			t.prompt(func() { err = st.call(ctx, t.store, id, c) }, "%s with %s", st.name, what)
-			cancel()
-			after := t.read(id)
-			happened := st.happened(after.Record)
-			if !happened && t.compare(after, before) != "" {
-				t.fatalf("%s with %s returned %v and left half a step:\n\t%+v\nbefore it was\n\t%+v",
-					st.name, what, errorText(err), after.Record, before.Record)
-			}
-			if err == nil && !happened {
-				t.fatalf("%s with %s succeeded, but the record is\n\t%+v", st.name, what, after.Record)
-			}
-			t.notStuck(id, c, st.name+" with "+what)
+			t.punctual(func() (late bool) { return t.interrupt(st, what, interrupted) })
 		}
-		ctx, cancel := interrupted()
-		t.prompt(func() { _, _ = t.store.Get(ctx, newID()) }, "Get with %s", what)
-		cancel()
+		t.punctual(func() (late bool) {
+			ctx, cancel := interrupted()
+			defer cancel()
+			return t.waits(during(func() { _, _ = t.store.Get(ctx, newID()) }))
+		})
 	}
 }
 
-// prompt checks that a call does not wait for anything. A machine may stall, though not for so long.
-func (t *trial) prompt(call func(), what string, args ...any) {
+// waits reports whether a call took so long that it must have waited for something, unless the machine stalled.
+func (t *trial) waits(call span) bool { return call.to.Sub(call.from) > t.opts.Unit }
+
+// interrupt interrupts a step, and reports whether the call went on nevertheless.
+func (t *trial) interrupt(st step, what string, interrupted func() (context.Context, context.CancelFunc)) (late bool) {
 	t.Helper()
-	most := t.opts.Unit
-	if t.opts.RealTime {
-		most *= 20
+	id, c := st.prepare(t, t.store)
+	before := t.read(id)
+	ctx, cancel := interrupted()
+	var err error
+	late = t.waits(during(func() { err = st.call(ctx, t.store, id, c) }))
+	cancel()
+	after := t.read(id)
+	happened := st.happened(after.Record)
+	if !happened && t.compare(after, before) != "" {
+		t.fatalf("%s with %s returned %v and left half a step:\n\t%+v\nbefore it was\n\t%+v",
+			st.name, what, errorText(err), after.Record, before.Record)
 	}
-	called := during(call)
-	if took := called.to.Sub(called.from); took > most {
-		t.fatalf("%s took %v", fmt.Sprintf(what, args...), took)
+	if err == nil && !happened {
+		t.fatalf("%s with %s succeeded, but the record is\n\t%+v", st.name, what, after.Record)
 	}
+	t.notStuck(id, c, st.name+" with "+what)
+	return late
 }
 
 // notStuck checks that the owner of an interrupted call is told where it stands. Which of three it is may still be open:

@@ -87,7 +87,7 @@ func (t *trial) punctual(scene func() (late bool)) {
 			return
 		}
 	}
-	t.fatalf("%d times a call came too late to tell anything: the calls take too long for Options.Unit = %v", times, t.opts.Unit)
+	t.fatalf("%d times a call came back too late: the store waits, or takes too long for Options.Unit = %v", times, t.opts.Unit)
 }
 
 // justBefore reads what Acquire says just before something is over, if it does so in time.
