@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // told is what a client remembers of a key.
@@ -92,7 +94,7 @@ func (h *herd) client(ctx context.Context, via *http.Client) {
 	for ctx.Err() == nil {
 		q, ok := h.next()
 		if !ok {
-			pause(ctx, time.Millisecond)
+			sleep.For(ctx, time.Millisecond)
 			continue
 		}
 		within, leave := context.WithTimeout(ctx, q.patience)
@@ -101,7 +103,7 @@ func (h *herd) client(ctx context.Context, via *http.Client) {
 		leave()
 		h.hear(q, status, body, err, left)
 		if err != nil || status != http.StatusCreated {
-			pause(ctx, 5*time.Millisecond)
+			sleep.For(ctx, 5*time.Millisecond)
 		}
 	}
 }
@@ -168,11 +170,4 @@ func send(ctx context.Context, via *http.Client, base, name, die string) (status
 		return resp.StatusCode, problem.Code, err
 	}
 	return resp.StatusCode, string(bytes.TrimSpace(text)), err
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }

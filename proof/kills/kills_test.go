@@ -45,10 +45,7 @@ func size(little, all int) int {
 	if n, err := strconv.Atoi(os.Getenv("KILLS")); err == nil {
 		return n
 	}
-	if os.Getenv("TORTURE") == "full" {
-		return all
-	}
-	return little
+	return report.Size(little, all)
 }
 
 func seed(t *testing.T) uint64 {

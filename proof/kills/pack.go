@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // pack is workers that are started again whenever they end.
@@ -93,7 +95,7 @@ func (w *worker) freeze(ctx context.Context, d time.Duration) bool {
 	if !w.signal(syscall.SIGSTOP) {
 		return false
 	}
-	pause(ctx, d)
+	sleep.For(ctx, d)
 	w.signal(syscall.SIGCONT)
 	return true
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // plan is what a run does.
@@ -94,7 +96,7 @@ func (p *plan) pack(h *herd) *pack {
 func (p *plan) strike(ctx context.Context, h *herd, pk *pack) {
 	random := rand.New(rand.NewPCG(p.Seed, 1)) //nolint:gosec // it is to be repeatable
 	for ctx.Err() == nil && !p.enough(h) {
-		pause(ctx, time.Duration(5+random.IntN(80))*time.Millisecond)
+		sleep.For(ctx, time.Duration(5+random.IntN(80))*time.Millisecond)
 		w := &pk.workers[random.IntN(p.Workers)]
 		switch n := random.IntN(12); {
 		case p.Freeze && n == 0:
@@ -119,7 +121,7 @@ func (p *plan) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.Patience)
 	defer cancel()
 	for ctx.Err() == nil && !p.Points.enough(p.Kills) {
-		pause(ctx, 20*time.Millisecond)
+		sleep.For(ctx, 20*time.Millisecond)
 	}
 }
 
@@ -183,7 +185,7 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 // ask asks for a key until nobody runs it any more. What is in doubt only for as long as a lease may last is one of those that
 // are run again.
 func (h *herd) ask(ctx context.Context, via *http.Client, base, name string, mode Mode) {
-	for until := time.Now().Add(30 * time.Second); ; pause(ctx, 20*time.Millisecond) {
+	for until := time.Now().Add(30 * time.Second); ; sleep.For(ctx, 20*time.Millisecond) {
 		status, body, err := send(ctx, via, base, name, "")
 		busy := err != nil || status == http.StatusServiceUnavailable || strings.HasPrefix(body, "in-progress") ||
 			strings.HasPrefix(body, "not-now") || mode != Hold && strings.HasPrefix(body, "in-doubt")

@@ -61,14 +61,6 @@ func run(t *testing.T, scenes []*scene, cuts func(i int) []cut) *verdict {
 	return total
 }
 
-// size is how many cuts a scene has: a few in every test run, all of them in a full torture.
-func size(little, all int) int {
-	if os.Getenv("TORTURE") == "full" {
-		return all
-	}
-	return little
-}
-
 func TestPartitions(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	var scenes []*scene
@@ -78,7 +70,7 @@ func TestPartitions(t *testing.T) {
 			scenes = append(scenes, newScene(t, service, kills.Tx))
 		}
 	}
-	each := size(8, 150)
+	each := report.Size(8, 150)
 	got := run(t, scenes, func(i int) []cut { return cuts(i*each, each) })
 	got.check(t)
 	for _, name := range []string{
@@ -98,7 +90,7 @@ func TestForgottenConnections(t *testing.T) {
 		scenes = append(scenes, newScene(t, service, kills.Hold), newScene(t, service, kills.Rerun))
 	}
 	got := run(t, scenes, func(int) []cut {
-		return slices.Repeat([]cut{{Kind: forget, Lasts: 2 * lease}, {Kind: forget, Lasts: lease / 2, Midway: true}}, size(1, 4))
+		return slices.Repeat([]cut{{Kind: forget, Lasts: 2 * lease}, {Kind: forget, Lasts: lease / 2, Midway: true}}, report.Size(1, 4))
 	})
 	got.check(t)
 	check.True(t, got.counts["came back"] > 0 && got.counts["taken over"] > 0, "nobody came back, or nobody was taken over: %v", got)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/sleep"
 	"github.com/onceward/onceward/proof/kills"
 )
 
@@ -96,7 +97,7 @@ func (s *scene) cut(ctx context.Context, c *cut) error {
 	if err := gate.wait(ctx); err != nil {
 		return err
 	}
-	pause(ctx, c.After)
+	sleep.For(ctx, c.After)
 	if err := s.lookup(ctx, running); err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (s *scene) cut(ctx context.Context, c *cut) error {
 	all.Go(func() {
 		for isCut.Err() == nil {
 			s.ask(ctx, s.owner, running)
-			pause(isCut, s.lease/10)
+			sleep.For(isCut, s.lease/10)
 		}
 	})
 	all.Go(func() { running.witness = s.follow(ctx, s.witness, running) })
@@ -117,11 +118,11 @@ func (s *scene) cut(ctx context.Context, c *cut) error {
 		s.ask(ctx, s.owner, fresh)
 		fresh.witness = s.follow(ctx, s.witness, fresh)
 	})
-	pause(ctx, c.Lasts/2)
+	sleep.For(ctx, c.Lasts/2)
 	if c.Midway {
 		gate.open()
 	}
-	pause(ctx, c.Lasts-c.Lasts/2)
+	sleep.For(ctx, c.Lasts-c.Lasts/2)
 	running.heal()
 	fresh.heal()
 	if err := heal(); err != nil {
@@ -169,7 +170,7 @@ func (s *scene) lookup(ctx context.Context, k *key) error {
 // follow asks until there is an answer, and returns how long after the cut that was. An operator who is to decide does so when
 // there is a doubt.
 func (s *scene) follow(ctx context.Context, via *http.Client, k *key) time.Duration {
-	for began := time.Now(); time.Since(began) < patience && ctx.Err() == nil; pause(ctx, s.lease/20) {
+	for began := time.Now(); time.Since(began) < patience && ctx.Err() == nil; sleep.For(ctx, s.lease/20) {
 		h := s.ask(ctx, via, k)
 		if h.status == http.StatusCreated {
 			return k.sinceCut()
@@ -255,11 +256,4 @@ func (h *heard) send(ctx context.Context, via *http.Client, name string) {
 	}
 	_, rest, _ := strings.Cut(string(text), `"code":"`)
 	h.code, _, _ = strings.Cut(rest, `"`)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }

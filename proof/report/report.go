@@ -1,4 +1,4 @@
-// Package report keeps what a torture run did, beside the log of its tests.
+// Package report says how much a torture run does, and keeps what it did, beside the log of its tests.
 package report
 
 import (

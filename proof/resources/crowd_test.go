@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // crowd is clients who remember what they were told.
@@ -71,7 +72,7 @@ func (c *crowd) insist(ctx context.Context, key string, patience time.Duration) 
 		if answered {
 			return
 		}
-		pause(ctx, 20*time.Millisecond)
+		sleep.For(ctx, 20*time.Millisecond)
 	}
 }
 
@@ -207,13 +208,6 @@ func numbered(prefix string, n int) []string {
 		keys[i] = fmt.Sprintf("%s-%d", prefix, i)
 	}
 	return keys
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // Without anything in front of the service, duplicates run twice and are answered differently, and the crowd sees it.

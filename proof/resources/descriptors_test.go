@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/sleep"
 	"github.com/onceward/onceward/proof/report"
 )
 
@@ -32,7 +33,7 @@ func TestDescriptors(t *testing.T) {
 			few.body = strings.Repeat("x", body)
 			many.body = few.body
 
-			press(t, few, many, size(5*time.Second, 2*time.Minute))
+			press(t, few, many, report.Size(5*time.Second, 2*time.Minute))
 			left := time.Now()
 			within, stop := context.WithTimeout(t.Context(), 20*time.Second)
 			defer stop()
@@ -63,7 +64,7 @@ func press(t *testing.T, few, many *crowd, d time.Duration) {
 		many.work(within, 300, fmt.Sprint("many-", n))
 		leave()
 		many.via.CloseIdleConnections()
-		pause(ctx, 300*time.Millisecond)
+		sleep.For(ctx, 300*time.Millisecond)
 	}
 	all.Wait()
 	few.via.CloseIdleConnections()

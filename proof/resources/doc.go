@@ -5,7 +5,8 @@
 // was refused has to work when there is room again. Clients remember what they were told, the service counts what it did,
 // and the proxy is a process of its own whose limits are set before it starts.
 //
-// Every run prints its counters and fails if too little happened, and beside every check stands a control that it refuses.
+// Every run prints its counters and fails if too little happened. Beside the checks stand controls that they refuse, but for
+// those of a full disk.
 //
 // Its tests have the build tag torture: how long things take is a part of what they judge, so they run by themselves.
 package resources

@@ -92,7 +92,7 @@ func TestFloodOfABoundedStore(t *testing.T) {
 
 // There is room for all of them on the disk. Later there is less than the floor: everything is there, and nothing new comes.
 func TestFloodOfADisk(t *testing.T) {
-	n := size(unique/10, unique)
+	n := report.Size(unique/10, unique)
 	dir := filepath.Join(t.TempDir(), "data")
 	store := openDisk(t, dir, nil)
 	f := floodOf(t, store)

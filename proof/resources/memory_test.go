@@ -20,7 +20,7 @@ const enoughMemory = 160
 // Large answers and many keys, of which all together would take several times the memory.
 func TestMemory(t *testing.T) {
 	t.Parallel() // most of it is waiting
-	large, small := size(800, 8000), size(3000, 200_000)
+	large, small := report.Size(800, 8000), report.Size(3000, 200_000)
 	got, peak := fillMemory(t, filepath.Join(t.TempDir(), "data"), large, small)
 	report.Linef(t, "GOMEMLIMIT=32MiB, %d answers of 256 KiB, %d of 100 B: %+v, at most %d MiB in use", large, small, got, peak)
 	check.True(t, peak < enoughMemory, "%d MiB were in use, want less than %d", peak, enoughMemory)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/sleep"
 )
 
 // reading is what a proxy takes at a moment: memory and disk in MiB.
@@ -61,7 +62,7 @@ func (it thing) median(readings []reading) float64 {
 func (s *sidecar) watch(ctx context.Context, t *testing.T, dir string, every time.Duration) (readings []reading) {
 	t.Helper()
 	at := s.watched(t)
-	for ; ctx.Err() == nil; pause(ctx, every) {
+	for ; ctx.Err() == nil; sleep.For(ctx, every) {
 		now := metrics(t, at)
 		readings = append(readings, reading{now["go_goroutines"], now["process_resident_memory_bytes"] / (1 << 20), onDiskMiB(dir)})
 	}

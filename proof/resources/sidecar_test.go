@@ -37,14 +37,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// size is how much is done: a little in every test run, all of it in a full torture.
-func size[N int | time.Duration](little, all N) N {
-	if os.Getenv("TORTURE") == "full" {
-		return all
-	}
-	return little
-}
-
 // sidecar is a proxy at work, within its limits.
 type sidecar struct {
 	*exec.Cmd

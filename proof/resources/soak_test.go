@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/internal/sleep"
 	"github.com/onceward/onceward/proof/report"
 )
 
@@ -24,7 +25,7 @@ func TestSoak(t *testing.T) {
 	service := serviceOf(t, 1000)
 	s := sidecarOf(t, service, nil, "--store", dir, "--min-free", "1MiB", "--retention", "10s", "--lease", "5s")
 	c := crowdAt(t, s.base)
-	d := size(20*time.Second, 30*time.Minute)
+	d := report.Size(20*time.Second, 30*time.Minute)
 	readings := soak(t, s, c, dir, d)
 	got := c.counters()
 	got.Twice = service.twice()
@@ -40,7 +41,7 @@ func TestSoak(t *testing.T) {
 func isSwept(t *testing.T, dir string) {
 	t.Helper()
 	before, began := onDiskMiB(dir), time.Now()
-	for removed := false; !removed || onDiskMiB(dir) > max(1, before/4); pause(t.Context(), time.Second) {
+	for removed := false; !removed || onDiskMiB(dir) > max(1, before/4); sleep.For(t.Context(), time.Second) {
 		check.True(t, time.Since(began) < 2*time.Minute, "%.1f MiB of %.1f are left after sweeping", onDiskMiB(dir), before)
 		out, err := exec.Command(binary, "sweep", "--store", dir).CombinedOutput()
 		check.NoError(t, err, "onceward sweep: %s", out)
@@ -76,7 +77,7 @@ func soak(t *testing.T, s *sidecar, c *crowd, dir string, d time.Duration) []rea
 		all.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				c.mix(ctx, fmt.Sprintf("key-%d-%d", i, n))
-				pause(ctx, 5*time.Millisecond)
+				sleep.For(ctx, 5*time.Millisecond)
 			}
 		})
 	}

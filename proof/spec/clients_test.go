@@ -171,7 +171,7 @@ func TestGuardMutants(t *testing.T) {
 		{ForgetsOutcome, down, driver.Hold},
 		{ReleasesUnstored, down, driver.Hold},
 	} {
-		l := loads{size(60, 2000), seedOf(t), m.faults, m.onCrash}
+		l := loads{report.Size(60, 2000), seedOf(t), m.faults, m.onCrash}
 		shown, first := l.run(t, func(s driver.Store) asker { return &guard{store: s, onCrash: m.onCrash, flaw: m.flaw} })
 		report.Linef(t, "%-18s shows in %5.1f %% of %d loads: %v", m.flaw, 100*float64(shown)/float64(l.count), l.count, first)
 		check.True(t, shown > 0, "the clients of %s see nothing, seed %d", m.flaw, l.seed)
@@ -182,7 +182,7 @@ func TestGuardMutants(t *testing.T) {
 func TestGuards(t *testing.T) {
 	for _, faults := range []Faults{bad, down, mute} {
 		for _, onCrash := range []driver.OnCrash{driver.Hold, driver.Rerun} {
-			l := loads{size(60, 2000), seedOf(t), faults, onCrash}
+			l := loads{report.Size(60, 2000), seedOf(t), faults, onCrash}
 			shown, first := l.run(t, func(s driver.Store) asker { return &guard{store: s, onCrash: onCrash} })
 			check.True(t, shown == 0, "the small engine under %v, %+v, seed %d: %v", onCrash, faults, l.seed, first)
 			shown, first = l.run(t, func(s driver.Store) asker { return openEngine(t, s, onCrash) })

@@ -47,7 +47,7 @@ func TestMutants(t *testing.T) {
 	seed, weakest, share := seedOf(t), none, 1.0
 	for _, m := range mutants {
 		c := tally{shown: true}
-		s := series{profile: m.profile, patience: time.Second, histories: size(80, 4000), seed: seed}
+		s := series{profile: m.profile, patience: time.Second, histories: report.Size(80, 4000), seed: seed}
 		s.inBubble(t, func() driver.Store { return newBroken(m.flaw) }, &c)
 		shows := float64(c.bad) / float64(s.histories)
 		report.Linef(t, "%-20s shows in %5.1f %% of %d histories (%s)", m.flaw, 100*shows, s.histories, m.profile.Name)
@@ -57,7 +57,7 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	report.Linef(t, "seed %d: the weakest is %s: so many histories of its profile miss it with a probability of %.0e",
-		seed, weakest, math.Pow(1-share, float64(size(80, 4000))))
+		seed, weakest, math.Pow(1-share, float64(report.Size(80, 4000))))
 }
 
 // Without a flaw nothing shows, or the mutants would prove nothing.
@@ -65,7 +65,7 @@ func TestNoFlaw(t *testing.T) {
 	seed := seedOf(t)
 	for _, p := range Profiles() {
 		var c tally
-		s := series{profile: p, histories: size(80, 4000), seed: seed}
+		s := series{profile: p, histories: report.Size(80, 4000), seed: seed}
 		s.inBubble(t, func() driver.Store { return newBroken(none) }, &c)
 		check.True(t, c.bad == 0, "%s, seed %d: %d illegal histories, kept in %v", p.Name, seed, c.bad, c.illegal)
 	}
@@ -79,7 +79,7 @@ func TestMutantsInRealTime(t *testing.T) {
 			c := tally{shown: true}
 			s := series{
 				profile: realTime(20 * time.Millisecond), stores: []driver.Store{newBroken(f)}, rules: services[0].rules,
-				patience: time.Second, histories: size(60, 1000), atOnce: 60, seed: seedOf(t),
+				patience: time.Second, histories: report.Size(60, 1000), atOnce: 60, seed: seedOf(t),
 			}
 			s.inRealTime(t, &c, nil)
 			report.Linef(t, "%s shows in %.1f %% of %d histories", f, 100*float64(c.bad)/float64(s.histories), s.histories)

@@ -45,14 +45,6 @@ type tally struct {
 	shown   bool     // illegal histories are what is looked for, and not kept
 }
 
-// size is how much is done: a little in every test run, all of it in a full torture.
-func size(little, all int) int {
-	if os.Getenv("TORTURE") == "full" {
-		return all
-	}
-	return little
-}
-
 // seedOf is that of SPEC_SEED, or a new one.
 func seedOf(t testing.TB) uint64 {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"github.com/onceward/onceward/internal/testsvc"
 	"github.com/onceward/onceward/mysqlstore"
 	"github.com/onceward/onceward/pgstore"
+	"github.com/onceward/onceward/proof/report"
 	"github.com/onceward/onceward/redisstore"
 )
 
@@ -97,7 +98,7 @@ func TestServers(t *testing.T) {
 			t.Parallel() // as above
 			server := on.start(t)
 			c, started := tally{}, time.Now()
-			s := on.series(t, server, server.Addr, size(100, 5000))
+			s := on.series(t, server, server.Addr, report.Size(100, 5000))
 			s.inRealTime(t, &c, nil)
 			c.legal(t, on.name, s.seed, started, on.shows()...)
 		})
@@ -112,7 +113,7 @@ func TestServersBehindABadNetwork(t *testing.T) {
 			server := on.start(t)
 			proxy := testsvc.NewProxy(t, server.Addr)
 			c, started := tally{}, time.Now()
-			s := on.series(t, server, proxy.Addr, size(100, 5000))
+			s := on.series(t, server, proxy.Addr, report.Size(100, 5000))
 			proxy.Fault(spoil(s.seed))
 			s.inRealTime(t, &c, nil)
 			dropped, late, slow := proxy.Count(testsvc.DropReply), proxy.Count(testsvc.Late), proxy.Count(testsvc.Delay)
@@ -149,9 +150,9 @@ func TestServersThatFail(t *testing.T) {
 			t.Parallel() // as above
 			server := on.start(t)
 			c, started := tally{}, time.Now()
-			s := on.series(t, server, server.Addr, size(100, 5000))
+			s := on.series(t, server, server.Addr, report.Size(100, 5000))
 			s.inRealTime(t, &c, func() {
-				for i := range size(6, 200) {
+				for i := range report.Size(6, 200) {
 					time.Sleep(300 * time.Millisecond)
 					switch i % 3 {
 					case 0:

@@ -11,6 +11,7 @@ import (
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/memstore"
+	"github.com/onceward/onceward/proof/report"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -21,9 +22,9 @@ func TestMemory(t *testing.T) {
 	for _, p := range Profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			things, histories := []string{"acquired"}, size(60, 60_000)
+			things, histories := []string{"acquired"}, report.Size(60, 60_000)
 			if p.Name == "general" {
-				things, histories = everything, size(200, 640_000)
+				things, histories = everything, report.Size(200, 640_000)
 			}
 			c, started := tally{}, time.Now()
 			s := series{profile: p, histories: histories, seed: seed}
@@ -46,7 +47,7 @@ func TestDisk(t *testing.T) {
 	t.Cleanup(func() { check.NoError(t, store.Close(), "closing it") })
 	c, seed, started := tally{}, seedOf(t), time.Now()
 	s := series{
-		profile: realTime(10 * time.Millisecond), stores: []driver.Store{store}, histories: size(120, 10_000), atOnce: 32, seed: seed,
+		profile: realTime(10 * time.Millisecond), stores: []driver.Store{store}, histories: report.Size(120, 10_000), atOnce: 32, seed: seed,
 	}
 	s.inRealTime(t, &c, nil)
 	c.legal(t, "disk", seed, started, everything...)
@@ -66,10 +67,10 @@ func TestDiskRestarts(t *testing.T) {
 	store.now.Store(openDisk(t, dir))
 	c, seed, started := tally{}, seedOf(t), time.Now()
 	s := series{
-		profile: realTime(10 * time.Millisecond), stores: []driver.Store{store}, histories: size(120, 10_000), atOnce: 32, seed: seed,
+		profile: realTime(10 * time.Millisecond), stores: []driver.Store{store}, histories: report.Size(120, 10_000), atOnce: 32, seed: seed,
 	}
 	s.inRealTime(t, &c, func() {
-		for range size(4, 200) {
+		for range report.Size(4, 200) {
 			time.Sleep(200 * time.Millisecond)
 			check.NoError(t, store.now.Load().Close(), "closing a store on disk")
 			store.now.Store(openDisk(t, dir))
