@@ -2,7 +2,7 @@
 
 SHELL      := bash
 .SHELLFLAGS := -euo pipefail -c
-FUZZTIME   ?= 5s
+FUZZTIME   ?= 50000x
 LINTER     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 
 .PHONY: help quick test lint fuzz torture torture-ci bench fmt tidy
@@ -24,7 +24,7 @@ lint: ## Check formatting, go vet and all linters
 	.ci/each go vet ./...
 	.ci/each $(LINTER) run ./...
 
-fuzz: ## Run each fuzz target for FUZZTIME (5s)
+fuzz: ## Run each fuzz target for FUZZTIME, a number of runs (50000x) or a duration (1m)
 	FUZZTIME=$(FUZZTIME) .ci/each $(CURDIR)/.ci/fuzz
 
 torture: ## Kill, freeze, cut off and check for some hours, and write proof/report.md
