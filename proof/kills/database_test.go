@@ -58,7 +58,10 @@ func count(ctx context.Context, db *sql.DB) (map[string]int, error) {
 func eachDatabase(t *testing.T, do func(t *testing.T, name string)) {
 	t.Helper()
 	for _, name := range []string{"postgres", "mariadb"} {
-		t.Run(name, func(t *testing.T) { do(t, name) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // half of it is waiting
+			do(t, name)
+		})
 	}
 }
 
@@ -88,7 +91,7 @@ func TestDatabases(t *testing.T) {
 		for _, mode := range []Mode{Hold, Rerun} {
 			t.Run(string(mode), func(t *testing.T) {
 				server, _ := database(t, name)
-				p := plan{Kills: size(10, 2000), Workers: 4, Clients: 16, Freeze: true, config: config{Mode: mode, Store: server.URL}}
+				p := plan{Kills: killsIn(mode), Workers: 4, Clients: 16, Freeze: true, config: config{Mode: mode, Store: server.URL}}
 				keptItsPromise(t, p, run(t, p))
 			})
 		}

@@ -48,6 +48,13 @@ func size(little, all int) int {
 	return report.Size(little, all)
 }
 
+func killsIn(mode Mode) int {
+	if mode == Hold {
+		return size(10, 2000)
+	}
+	return size(10, 1000)
+}
+
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("KILLS_SEED")
@@ -95,7 +102,7 @@ func keptItsPromise(t *testing.T, p plan, got counters) {
 func TestDisk(t *testing.T) {
 	for _, mode := range []Mode{Hold, Rerun} {
 		t.Run(string(mode), func(t *testing.T) {
-			p := plan{Kills: size(10, 2000), Workers: 1, Clients: 16, config: config{Mode: mode, Store: filepath.Join(t.TempDir(), "data")}}
+			p := plan{Kills: killsIn(mode), Workers: 1, Clients: 16, config: config{Mode: mode, Store: filepath.Join(t.TempDir(), "data")}}
 			keptItsPromise(t, p, run(t, p))
 		})
 	}
@@ -111,7 +118,7 @@ func TestMemoryShowsWhatIsLookedFor(t *testing.T) {
 func TestRedis(t *testing.T) {
 	for _, mode := range []Mode{Hold, Rerun} {
 		t.Run(string(mode), func(t *testing.T) {
-			p := plan{Kills: size(10, 2000), Workers: 4, Clients: 16, Freeze: true, config: config{Mode: mode, Store: testsvc.Redis(t).URL}}
+			p := plan{Kills: killsIn(mode), Workers: 4, Clients: 16, Freeze: true, config: config{Mode: mode, Store: testsvc.Redis(t).URL}}
 			keptItsPromise(t, p, run(t, p))
 		})
 	}
