@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/pgstore/internal/greedy"
@@ -68,7 +69,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g dr
 			return g, err
 		}
 	}
-	a := &asking{id: id, args: append(claimArgs(id, &c), lockOf(id))}
+	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: lockOf(id)})}
 	alone, err := s.crowd.begins.Do(ctx, id, a, func() (err error) {
 		g, err = s.acquireArgs(ctx, id, &c, a.args)
 		return err
@@ -128,28 +129,27 @@ func (s *Store) Complete(ctx context.Context, id driver.ID, o driver.Owner, out 
 func (s *Store) together(ctx context.Context, name string, all []*asking) error {
 	args := make([]any, len(all[0].args))
 	for i := range args {
-		args[i] = column(all, i)
+		args[i] = &column{all, i}
 	}
 	return s.each(ctx, s.sql[name], args, nil, func(id driver.ID) { find(all, id).found = true })
 }
 
-// column is the i-th argument of all.
-func column(all []*asking, i int) any {
-	switch all[0].args[i].(type) {
-	case []byte:
-		return columnOf[[]byte](all, i)
-	default:
-		return columnOf[int64](all, i)
-	}
+// column is the i-th argument of all, as pgx encodes an array.
+type column struct {
+	all []*asking
+	i   int
 }
 
-func columnOf[T any](all []*asking, i int) []T {
-	column := make([]T, len(all))
-	for n, a := range all {
-		column[n] = a.args[i].(T) //nolint:forcetypeassert // the arguments of one statement
-	}
-	return column
+// Dimensions implements [pgtype.ArrayGetter].
+func (c *column) Dimensions() []pgtype.ArrayDimension {
+	return []pgtype.ArrayDimension{{Length: int32(len(c.all)), LowerBound: 1}}
 }
+
+// Index implements [pgtype.ArrayGetter].
+func (c *column) Index(n int) any { return c.all[n].args[c.i] }
+
+// IndexType implements [pgtype.ArrayGetter].
+func (c *column) IndexType() any { return c.Index(0) }
 
 func (s *Store) readMany(ctx context.Context, all []*asking) error {
 	ids := make([][]byte, len(all))

@@ -33,7 +33,7 @@ func (s *company) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g 
 		inCompany(&s.crowd.reads, a, call, func() { _, _ = s.replay(bg, newID(), &other) })
 		return g, err
 	}
-	a.args = append(claimArgs(a.id, &first), lockOf(a.id))
+	a.args = append(claimArgs(a.id, &first), &argument{number: lockOf(a.id)})
 	inCompany(&s.crowd.begins, a, call, func() { _, _ = s.Store.Acquire(bg, newID(), other) })
 	return g, err
 }

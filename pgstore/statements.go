@@ -2,12 +2,14 @@ package pgstore
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -87,11 +89,18 @@ func micros(d time.Duration) int64 {
 
 func claimArgs(id driver.ID, c *driver.Claim) []any {
 	l := &c.Labels
-	return withNote([]any{
-		id[:], c.Owner[:], []byte(c.Fingerprint.Algorithm), []byte(c.Fingerprint.Sum),
-		int64(c.OnCrash), int64(c.MaxAttempts), micros(c.MaxExecution), micros(c.Lease), micros(c.Retain), micros(c.DoubtRetain),
-		l.KeyTag[:], l.ScopeTag[:], []byte(l.Operation), []byte(l.KeyHint), []byte(l.Route), []byte(l.Host),
-	}, &c.Note)
+	return arguments(append(make([]argument, 0, 20),
+		octets(id[:]), octets(c.Owner[:]), text(c.Fingerprint.Algorithm), text(c.Fingerprint.Sum),
+		number(int64(c.OnCrash)), number(int64(c.MaxAttempts)), number(micros(c.MaxExecution)),
+		number(micros(c.Lease)), number(micros(c.Retain)), number(micros(c.DoubtRetain)),
+		octets(l.KeyTag[:]), octets(l.ScopeTag[:]), text(l.Operation), text(l.KeyHint), text(l.Route), text(l.Host),
+	), &c.Note)
+}
+
+func completeArgs(id driver.ID, o driver.Owner, out *driver.Outcome) []any {
+	return arguments(append(make([]argument, 0, 10),
+		octets(id[:]), octets(o[:]), number(int64(out.Kind)), octets(stored(out.Bytes)), octets(digest(out.Bytes)), number(micros(out.Retain)),
+	), &out.Note)
 }
 
 // leaseArgs are those of a key that goes on.
@@ -101,4 +110,42 @@ func leaseArgs(id driver.ID, c *driver.Claim) []any {
 
 func withNote(args []any, n *driver.Note) []any {
 	return append(args, []byte(n.Actor), []byte(n.Reason), []byte(n.TraceID), []byte(n.Node))
+}
+
+// argument is one that pgx encodes where it is. A []byte or an int64 it would allocate anew, as an element of an array once more.
+type argument struct {
+	octets []byte // never nil, unless it is a number
+	number int64
+}
+
+func octets(b []byte) argument { return argument{octets: b} }
+func text(s string) argument   { return argument{octets: []byte(s)} }
+func number(n int64) argument  { return argument{number: n} }
+
+// arguments are those of a statement, with a note at the end.
+func arguments(all []argument, n *driver.Note) []any {
+	all = append(all, text(n.Actor), text(n.Reason), text(n.TraceID), text(n.Node))
+	args := make([]any, len(all), len(all)+1)
+	for i := range all {
+		args[i] = &all[i]
+	}
+	return args
+}
+
+var errOtherType = errors.New("pgstore: the column is of another type")
+
+// BytesValue implements [pgtype.BytesValuer].
+func (a *argument) BytesValue() ([]byte, error) {
+	if a.octets == nil {
+		return nil, errOtherType
+	}
+	return a.octets, nil
+}
+
+// Int64Value implements [pgtype.Int64Valuer].
+func (a *argument) Int64Value() (pgtype.Int8, error) {
+	if a.octets != nil {
+		return pgtype.Int8{}, errOtherType
+	}
+	return pgtype.Int8{Int64: a.number, Valid: true}, nil
 }

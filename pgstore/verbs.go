@@ -111,10 +111,6 @@ func (v *verbs) Complete(ctx context.Context, id driver.ID, o driver.Owner, out 
 	})
 }
 
-func completeArgs(id driver.ID, o driver.Owner, out *driver.Outcome) []any {
-	return withNote([]any{id[:], o[:], int64(out.Kind), stored(out.Bytes), digest(out.Bytes), micros(out.Retain)}, &out.Note)
-}
-
 // stored is the outcome as a column takes it, where nil would be none.
 func stored(outcome []byte) []byte {
 	if outcome == nil {
