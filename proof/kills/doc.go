@@ -6,7 +6,7 @@
 // note what they send before they send it, and what they are told after they heard it.
 //
 // Workers die at random, and where a request tells them to; or, built with the tag failpoint, at points inside of onceward.
-// The sidecar, built so, dies in front of a service that lives on.
+// The sidecar, built so, dies in front of a service that lives on, also where half of the sidecars are of the version before.
 //
 // Every run prints its seed and its counters, and fails if too little happened for its result to mean anything.
 package kills

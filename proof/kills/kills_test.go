@@ -25,6 +25,17 @@ const lease = 500 * time.Millisecond
 // run runs a plan in folders of its own, and says what happened.
 func run(t *testing.T, p plan) counters {
 	t.Helper()
+	p.prepare(t)
+	got, err := p.run(t.Context())
+	report.Linef(t, "seed %d, %+v", p.Seed, got)
+	if p.Store != "memory:" {
+		check.NoError(t, err, "running")
+	}
+	return got
+}
+
+func (p *plan) prepare(t *testing.T) {
+	t.Helper()
 	p.Seed = seed(t)
 	p.Lease = lease
 	p.Deaths = filepath.Join(t.TempDir(), "deaths")
@@ -32,12 +43,6 @@ func run(t *testing.T, p plan) counters {
 		p.Ledger = filepath.Join(t.TempDir(), "effects")
 		p.Effects = func() (map[string]int, error) { return lines(p.Ledger) }
 	}
-	got, err := p.run(t.Context())
-	report.Linef(t, "seed %d, %+v", p.Seed, got)
-	if p.Store != "memory:" {
-		check.NoError(t, err, "running")
-	}
-	return got
 }
 
 // size is how many kills there are: a few in every test run, all of them in a full torture, or what KILLS says.

@@ -22,11 +22,12 @@ import (
 type pack struct {
 	config
 
-	points  *points // where workers die, nil if nowhere
-	workers []worker
-	starts  sync.WaitGroup
-	moved   func(worker int, base string) // tells where a worker is, or that it is nowhere
-	ended   func(killed bool)
+	previous string  // the program of every other worker, if there is one
+	points   *points // where workers die, nil if nowhere
+	workers  []worker
+	starts   sync.WaitGroup
+	moved    func(worker int, base string) // tells where a worker is, or that it is nowhere
+	ended    func(killed bool)
 }
 
 type worker struct {
@@ -51,7 +52,11 @@ func (p *pack) run(ctx context.Context) error {
 // live is one life of a worker.
 func (p *pack) live(ctx context.Context, i int) error {
 	said := &lastWords{points: p.points, frozen: func() { p.moved(i, "") }} // clients would all end up waiting for it
-	cmd, base, err := p.start(said)
+	c := p.config
+	if i%2 == 1 {
+		c.Program = cmp.Or(p.previous, c.Program)
+	}
+	cmd, base, err := c.start(said)
 	if err != nil && said.killed { // it passed its point while it started
 		p.ended(true)
 		return nil

@@ -13,10 +13,10 @@ import (
 )
 
 // armed is the path of a program that can die at points, whose package is in a folder.
-func armed(t *testing.T, folder string) string {
+func armed(t *testing.T, folder string, flags ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "armed")
-	build := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".")
+	build := exec.Command("go", append([]string{"build", "-tags", "failpoint", "-o", path}, append(flags, ".")...)...)
 	build.Dir = folder
 	build.Env = append(os.Environ(), "GOWORK=off")
 	out, err := build.CombinedOutput()

@@ -29,6 +29,8 @@ type plan struct {
 	Points  *points // die there, so often at each of them, and nowhere else
 	// Patience is how long they have to die there.
 	Patience time.Duration
+	// Previous is the program of every other worker, if there is one. In the end each program is asked for every key.
+	Previous string
 	// Effects returns how often each operation was done.
 	Effects func() (map[string]int, error)
 }
@@ -71,7 +73,7 @@ func (p *plan) run(ctx context.Context) (counters, error) {
 
 func (p *plan) pack(h *herd) *pack {
 	return &pack{
-		config: p.config, points: p.Points, workers: make([]worker, p.Workers),
+		config: p.config, previous: p.Previous, points: p.Points, workers: make([]worker, p.Workers),
 		moved: func(i int, base string) {
 			if base == "" {
 				h.at[i].Store(nil)
@@ -148,8 +150,30 @@ func (h *herd) count(f func(*counters)) {
 
 // settle asks for every key once more, when nobody dies any more, and compares the answers and the effects.
 func (p *plan) settle(ctx context.Context, h *herd) error {
+	last := p.config
+	if p.Previous != "" {
+		last.Program = p.Previous
+		if err := last.askAll(ctx, h); err != nil {
+			return err
+		}
+		last.Program = p.Program
+	}
+	if err := last.askAll(ctx, h); err != nil {
+		return err
+	}
+	effects, err := p.Effects()
+	if err != nil {
+		return err
+	}
+	p.audit(h, effects)
+	h.counters.AtMoment, h.counters.BetweenEffectAndEnd = p.moments()
+	return nil
+}
+
+// askAll asks a worker for every key.
+func (c *config) askAll(ctx context.Context, h *herd) error {
 	said := new(lastWords)
-	cmd, base, err := p.start(said)
+	cmd, base, err := c.start(said)
 	if err != nil {
 		return err
 	}
@@ -159,7 +183,7 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 	for range 16 {
 		all.Go(func() {
 			for name := range names {
-				h.ask(ctx, via, base, name, p.Mode)
+				h.ask(ctx, via, base, name, c.Mode)
 			}
 		})
 	}
@@ -173,12 +197,6 @@ func (p *plan) settle(ctx context.Context, h *herd) error {
 	if err = cmd.Wait(); err != nil {
 		return fmt.Errorf("the last worker: %w: %s", err, said)
 	}
-	effects, err := p.Effects()
-	if err != nil {
-		return err
-	}
-	p.audit(h, effects)
-	h.counters.AtMoment, h.counters.BetweenEffectAndEnd = p.moments()
 	return nil
 }
 

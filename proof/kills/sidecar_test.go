@@ -59,12 +59,17 @@ func TestSidecarPoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // much of it is waiting
 			service := newGuarded(t)
-			p := plan{Kills: size(12, 100), Clients: 16, Effects: service.counts, config: config{Mode: Hold, Store: store(t), Program: program}}
-			p.Args = []string{
-				"proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--store", p.Store,
-				"--lease", lease.String(), "--log-level", "error",
-			}
+			p := sidecars(service, store(t), program)
+			p.Kills = size(12, 100)
 			dieAtPoints(t, p)
 		})
 	}
+}
+
+// sidecars is the plan for some in front of a service.
+func sidecars(service *guarded, store, program string) plan {
+	return plan{Clients: 16, Effects: service.counts, config: config{Mode: Hold, Store: store, Program: program, Args: []string{
+		"proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--store", store,
+		"--lease", lease.String(), "--log-level", "error",
+	}}}
 }

@@ -1,7 +1,6 @@
 package mutants
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/proof/internal/overlay"
 )
 
 const root = "../.."
@@ -42,26 +42,9 @@ func TestGuardMutants(t *testing.T) {
 	for _, m := range guardMutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := judge(m.test, "-overlay", m.overlay(t))
+			out, err := judge(m.test, "-overlay", overlay.Replacing(t, filepath.Join(root, m.file), m.old, m.new))
 			check.True(t, err != nil, "%s does not notice:\n%s", m.test, out)
 			check.True(t, strings.Contains(out, "--- FAIL: "+m.test), "%s does not fail, but:\n%s", m.test, out)
 		})
 	}
-}
-
-// overlay is the path of a file that tells the compiler of the mistake.
-func (m *mutant) overlay(t *testing.T) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join(root, m.file))
-	check.NoError(t, err, "finding %s", m.file)
-	source, err := os.ReadFile(path)
-	check.NoError(t, err, "reading %s", m.file)
-	check.Equal(t, strings.Count(string(source), m.old), 1, "occurrences of %q in %s, which has changed: so must the mutant", m.old, m.file)
-	dir := t.TempDir()
-	broken, list := filepath.Join(dir, m.file), filepath.Join(dir, "overlay.json")
-	check.NoError(t, os.WriteFile(broken, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600), "writing the mutant")
-	text, err := json.Marshal(map[string]any{"Replace": map[string]string{path: broken}})
-	check.NoError(t, err, "encoding")
-	check.NoError(t, os.WriteFile(list, text, 0o600), "writing the overlay")
-	return list
 }
