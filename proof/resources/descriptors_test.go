@@ -27,7 +27,7 @@ func TestDescriptors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			service := serviceOf(t, 1000)
-			s := sidecarOf(t, service, fewDescriptors, "--store", filepath.Join(t.TempDir(), "data"))
+			s := sidecarOf(t, binary, service, fewDescriptors, "--store", filepath.Join(t.TempDir(), "data"))
 			check.Equal(t, metrics(t, s.watched(t))["process_max_fds"], 64, "descriptors that the proxy may open")
 			few, many := crowdAt(t, s.base), crowdAt(t, s.base)
 			few.body = strings.Repeat("x", body)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/proof/internal/overlay"
 	"github.com/onceward/onceward/proof/report"
 )
 
@@ -40,7 +41,7 @@ func TestDiskThatIsTooSmall(t *testing.T) {
 		return
 	}
 	disk := t.TempDir()
-	s, err := tryToStart(t, serviceOf(t, 10), onDisk(disk, "4m"), "--store", filepath.Join(disk, "data"), "--min-free", "1MiB")
+	s, err := tryToStart(t, binary, serviceOf(t, 10), onDisk(disk, "4m"), "--store", filepath.Join(disk, "data"), "--min-free", "1MiB")
 	check.True(t, err != nil && strings.Contains(s.log.String(), "choose a larger disk"), "its end: %v; its log: %s", err, &s.log)
 }
 
@@ -50,7 +51,7 @@ func TestFullDisk(t *testing.T) {
 		return
 	}
 	t.Parallel() // most of it is waiting
-	d := newFullDisk(t)
+	d := newFullDisk(t, binary)
 	d.others(t, 16<<20)
 	held := d.begin(t, 16)
 	d.fill(t)
@@ -73,6 +74,20 @@ func TestFullDisk(t *testing.T) {
 	check.Equal(t, d.service.ran("nobody"), 1, "the key that was refused on a full disk")
 }
 
+// A store without a floor takes new keys where there is only room for what runs, and that has to be seen.
+func TestFullDiskSeesAStoreWithoutAFloor(t *testing.T) {
+	if !mayMount(t) {
+		return
+	}
+	t.Parallel() // as above
+	program := filepath.Join(t.TempDir(), "onceward")
+	mistake := overlay.Replacing(t, filepath.Join("..", "..", "diskstore", "disk.go"), "if free < want {", "if free < 0 {")
+	check.NoError(t, buildProxy(program, "-overlay", mistake), "building")
+	d := newFullDisk(t, program)
+	d.others(t, 1<<30)
+	check.True(t, d.crowd.ask(t.Context(), "nobody"), "a new key was refused on a full disk without a floor: %+v", d.crowd.counters())
+}
+
 // fullDisk is a proxy on a disk that it shares.
 type fullDisk struct {
 	service   *service
@@ -82,7 +97,7 @@ type fullDisk struct {
 	entered   chan struct{}
 }
 
-func newFullDisk(t *testing.T) *fullDisk {
+func newFullDisk(t *testing.T, program string) *fullDisk {
 	t.Helper()
 	d := &fullDisk{service: serviceOf(t, 16<<10), release: make(chan struct{}), entered: make(chan struct{}, 100)}
 	d.service.hold = func(key string) <-chan struct{} {
@@ -93,7 +108,7 @@ func newFullDisk(t *testing.T) *fullDisk {
 		return d.release
 	}
 	disk := t.TempDir()
-	s := sidecarOf(t, d.service, onDisk(disk, "80m"), "--store", filepath.Join(disk, "data"), "--min-free", "17MiB")
+	s := sidecarOf(t, program, d.service, onDisk(disk, "80m"), "--store", filepath.Join(disk, "data"), "--min-free", "17MiB")
 	d.crowd = crowdAt(t, s.base)
 	d.neighbour = fmt.Sprintf("/proc/%d/root%s/others", s.Process.Pid, disk)
 	return d

@@ -40,7 +40,7 @@ func fillMemory(t *testing.T, store string, large, small int) (counters, int) {
 	t.Helper()
 	service := serviceOf(t, 100)
 	service.large = 256 << 10
-	s := sidecarOf(t, service, littleMemory, "--store", store)
+	s := sidecarOf(t, binary, service, littleMemory, "--store", store)
 	c := crowdAt(t, s.base)
 	each(8, append(numbered("large", large), numbered("small", small)...), func(key string) {
 		c.insist(t.Context(), key, time.Minute)

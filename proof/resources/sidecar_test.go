@@ -28,13 +28,21 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "onceward")
-	build := exec.Command("go", "build", "-C", "../../cmd/onceward", "-o", binary, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(string(out))
+	if err := buildProxy(binary); err != nil {
+		panic(err)
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+func buildProxy(to string, flags ...string) error {
+	flags = append([]string{"build", "-C", "../../cmd/onceward", "-o", to}, flags...)
+	out, err := exec.Command("go", flags...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building the proxy: %w: %s", err, out)
+	}
+	return nil
 }
 
 // sidecar is a proxy at work, within its limits.
@@ -46,16 +54,16 @@ type sidecar struct {
 }
 
 // sidecarOf is a proxy in front of a service. Within is the program that sets its limits and then becomes it, if any.
-func sidecarOf(t *testing.T, service *service, within []string, flags ...string) *sidecar {
+func sidecarOf(t *testing.T, program string, service *service, within []string, flags ...string) *sidecar {
 	t.Helper()
-	s, err := tryToStart(t, service, within, flags...)
+	s, err := tryToStart(t, program, service, within, flags...)
 	check.NoError(t, err, "starting the proxy; its log: %s", &s.log)
 	return s
 }
 
-func tryToStart(t *testing.T, service *service, within []string, flags ...string) (*sidecar, error) {
+func tryToStart(t *testing.T, program string, service *service, within []string, flags ...string) (*sidecar, error) {
 	t.Helper()
-	proxy := []string{binary, "proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
+	proxy := []string{program, "proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
 	words := slices.Concat(within, proxy, flags)
 	s := &sidecar{Cmd: exec.CommandContext(t.Context(), words[0], words[1:]...)}
 	s.Dir, s.Stderr = t.TempDir(), &s.log

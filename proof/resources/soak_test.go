@@ -23,7 +23,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	dir := filepath.Join(t.TempDir(), "data")
 	service := serviceOf(t, 1000)
-	s := sidecarOf(t, service, nil, "--store", dir, "--min-free", "1MiB", "--retention", "10s", "--lease", "5s")
+	s := sidecarOf(t, binary, service, nil, "--store", dir, "--min-free", "1MiB", "--retention", "10s", "--lease", "5s")
 	c := crowdAt(t, s.base)
 	d := report.Size(20*time.Second, 30*time.Minute)
 	readings := soak(t, s, c, dir, d)
@@ -62,7 +62,7 @@ func TestSoakSeesLeaks(t *testing.T) {
 		}
 		return nil
 	}
-	s := sidecarOf(t, service, nil, "--store", "memory:")
+	s := sidecarOf(t, binary, service, nil, "--store", "memory:")
 	readings := soak(t, s, crowdAt(t, s.base), t.TempDir(), 8*time.Second)
 	check.Equal(t, grown(readings), []string{"goroutines", "memory"}, "what grows: %s", quarters(readings))
 }
