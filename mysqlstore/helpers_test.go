@@ -94,7 +94,7 @@ func migrated(t testing.TB, url string, o *Options) {
 
 func poolOf(t testing.TB, url string) *sql.DB {
 	t.Helper()
-	db, err := connect(url, mostConnections)
+	db, err := connect(url)
 	check.NoError(t, err, "connecting")
 	t.Cleanup(func() { _ = db.Close() })
 	return db

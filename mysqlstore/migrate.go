@@ -62,11 +62,12 @@ func MigrationStatus(ctx context.Context, address string, o *Options) (all []Mig
 
 // onSchema is for calls that come before there is a store. They have one connection, so that a lock of its session is theirs.
 func onSchema(ctx context.Context, address string, o *Options, do func(s *Store) error) error {
-	db, err := connect(address, 1)
+	db, err := connect(address)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	db.SetMaxOpenConns(1)
 	s, err := newStore(db, o)
 	if err != nil {
 		return err

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -13,17 +16,18 @@ import (
 
 const (
 	mostConnections = 64
+	poolParameter   = "pool_max_conns" // as for PostgreSQL
 	dialTimeout     = 5 * time.Second
 )
 
-// Open returns a store on a pool of its own of at most 64 connections, which Close ends. The URL is
+// Open returns a store on a pool of its own, which Close ends. The URL is
 //
-//	mysql://user:password@host:3306/database?tls=true
+//	mysql://user:password@host:3306/database?tls=true&pool_max_conns=16
 //
-// or mariadb:// with the same. The parameters are those of github.com/go-sql-driver/mysql. A server that cannot be used is an
-// error, as for [New]. Errors do not show the password.
+// or mariadb:// with the same. The pool has at most pool_max_conns connections, 64 without it. The other parameters are those of
+// github.com/go-sql-driver/mysql. A server that cannot be used is an error, as for [New]. Errors do not show the password.
 func Open(address string, o *Options) (*Store, error) {
-	db, err := connect(address, mostConnections)
+	db, err := connect(address)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +41,8 @@ func Open(address string, o *Options) (*Store, error) {
 }
 
 // connect returns a pool on which nothing was done yet.
-func connect(address string, connections int) (*sql.DB, error) {
-	config, err := parse(address)
+func connect(address string) (*sql.DB, error) {
+	config, connections, err := parse(address)
 	if err != nil {
 		return nil, err
 	}
@@ -54,25 +58,33 @@ func connect(address string, connections int) (*sql.DB, error) {
 	return db, nil
 }
 
-func parse(address string) (*mysql.Config, error) {
+// parse returns also how many connections there may be at once.
+func parse(address string) (config *mysql.Config, connections int, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		// The error of url.Parse shows the whole address.
-		return nil, errors.New("mysqlstore: the address is no URL: characters such as / @ : % in a password have to be escaped")
+		return nil, 0, errors.New("mysqlstore: the address is no URL: characters such as / @ : % in a password have to be escaped")
 	}
 	switch {
 	case u.Scheme != "mysql" && u.Scheme != "mariadb":
-		return nil, fmt.Errorf("mysqlstore: %s: unknown scheme: use mysql or mariadb", u.Redacted())
+		return nil, 0, fmt.Errorf("mysqlstore: %s: unknown scheme: use mysql or mariadb", u.Redacted())
 	case u.Host == "" || len(u.Path) < 2:
-		return nil, fmt.Errorf("mysqlstore: %s: host or database is missing: use %s://user:password@host:3306/database", u.Redacted(), u.Scheme)
+		return nil, 0, fmt.Errorf("mysqlstore: %s: host or database is missing: use %s://user:password@host:3306/database",
+			u.Redacted(), u.Scheme)
 	}
 	port := u.Port()
 	if port == "" {
 		port = "3306"
 	}
-	config, err := mysql.ParseDSN("tcp(" + net.JoinHostPort(u.Hostname(), port) + ")/?" + u.RawQuery)
+	connections = mostConnections
+	if text := u.Query().Get(poolParameter); text != "" {
+		if connections, err = strconv.Atoi(text); err != nil || connections < 1 {
+			return nil, 0, fmt.Errorf("mysqlstore: %s: %s=%s: use a number of connections, at least 1", u.Redacted(), poolParameter, text)
+		}
+	}
+	config, err = mysql.ParseDSN("tcp(" + net.JoinHostPort(u.Hostname(), port) + ")/?" + driverQuery(u.RawQuery))
 	if err != nil {
-		return nil, fmt.Errorf("mysqlstore: %s: %w", u.Redacted(), err)
+		return nil, 0, fmt.Errorf("mysqlstore: %s: %w", u.Redacted(), err)
 	}
 	config.User = u.User.Username()
 	config.Passwd, _ = u.User.Password()
@@ -82,5 +94,12 @@ func parse(address string) (*mysql.Config, error) {
 	if config.Timeout == 0 {
 		config.Timeout = dialTimeout
 	}
-	return config, nil
+	return config, connections, nil
+}
+
+// driverQuery is what of the parameters is the driver's, as it is written: the driver decodes some values, and others not.
+func driverQuery(all string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(all, "&"), func(pair string) bool {
+		return strings.HasPrefix(pair, poolParameter+"=")
+	}), "&")
 }

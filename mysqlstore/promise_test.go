@@ -97,16 +97,21 @@ func TestAddresses(t *testing.T) {
 		"mysql://u:p%40%2F:@h/db?tls=true":              "u p@/: tcp h:3306 db",
 		"mariadb://[::1]:3307/db?collation=utf8mb4_bin": "  tcp [::1]:3307 db",
 	} {
-		c, err := parse(address)
+		c, connections, err := parse(address)
 		check.NoError(t, err, "%s", address)
+		check.Equal(t, connections, 64, "%s", address)
 		check.Equal(t, strings.Join([]string{c.User, c.Passwd, c.Net, c.Addr, c.DBName}, " "), want, "%s", address)
 	}
+	_, connections, err := parse("mysql://h/db?pool_max_conns=8&tls=true")
+	check.NoError(t, err, "a pool of 8")
+	check.Equal(t, connections, 8, "pool_max_conns")
 	for address, want := range map[string]string{
-		"mysql://u:sec%zzret@h/db":           "no URL",
-		"postgres://u:secret@h/db":           "unknown scheme",
-		"mysql://u:secret@h":                 "database is missing",
-		"mysql://u:secret@h/db?readTimeout=": "time",
-		"mysql://u:secret@127.0.0.1:1/db":    "no connection",
+		"mysql://u:secret@h/db?pool_max_conns=0": "at least 1",
+		"mysql://u:sec%zzret@h/db":               "no URL",
+		"postgres://u:secret@h/db":               "unknown scheme",
+		"mysql://u:secret@h":                     "database is missing",
+		"mysql://u:secret@h/db?readTimeout=":     "time",
+		"mysql://u:secret@127.0.0.1:1/db":        "no connection",
 	} {
 		_, err := Open(address, &Options{Logger: quiet})
 		check.True(t, err != nil && strings.Contains(err.Error(), want), "%s: %v, want %q", address, err, want)
