@@ -56,20 +56,22 @@ func TestSidecarPoints(t *testing.T) {
 		"disk":  func(t *testing.T) string { t.Helper(); return filepath.Join(t.TempDir(), "data") },
 		"redis": func(t *testing.T) string { t.Helper(); return testsvc.Redis(t).URL },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel() // much of it is waiting
-			service := newGuarded(t)
-			p := sidecars(service, store(t), program)
-			p.Kills = size(12, 100)
-			dieAtPoints(t, p)
-		})
+		for _, mode := range []Mode{Hold, Rerun} {
+			t.Run(name+"/"+string(mode), func(t *testing.T) {
+				t.Parallel() // much of it is waiting
+				service := newGuarded(t)
+				p := sidecars(service, store(t), program, mode)
+				p.Kills = size(12, 100)
+				dieAtPoints(t, p)
+			})
+		}
 	}
 }
 
 // sidecars is the plan for some in front of a service.
-func sidecars(service *guarded, store, program string) plan {
-	return plan{Clients: 16, Effects: service.counts, config: config{Mode: Hold, Store: store, Program: program, Args: []string{
+func sidecars(service *guarded, store, program string, mode Mode) plan {
+	return plan{Clients: 16, Effects: service.counts, config: config{Mode: mode, Store: store, Program: program, Args: []string{
 		"proxy", "--to", service.URL, "--scope", "none", "--listen", "127.0.0.1:0", "--store", store,
-		"--lease", lease.String(), "--log-level", "error",
+		"--on-crash", string(mode), "--lease", lease.String(), "--log-level", "error",
 	}}}
 }

@@ -63,7 +63,7 @@ func TestMixedVersions(t *testing.T) {
 				check.NoError(t, err, "%s", out)
 			}
 			service := newGuarded(t)
-			p := sidecars(service, url, program)
+			p := sidecars(service, url, program, Hold)
 			p.Kills, p.Previous = size(6, 60), previous
 			dieAtPoints(t, p)
 		})
@@ -75,7 +75,7 @@ func TestMixedVersionsShowsWhatIsLookedFor(t *testing.T) {
 	t.Parallel() // much of it is waiting
 	root := filepath.Join("..", "..")
 	sidecar := filepath.Join(root, "cmd", "onceward")
-	p := sidecars(newGuarded(t), testsvc.Redis(t).URL, armed(t, sidecar))
+	p := sidecars(newGuarded(t), testsvc.Redis(t).URL, armed(t, sidecar), Hold)
 	mistake := overlay.Replacing(t, filepath.Join(root, "key.go"), "return sha256.Sum256(buf)", "return sha256.Sum256(buf[1:])")
 	p.Previous = armed(t, sidecar, "-overlay", mistake)
 	p.Workers, p.Points, p.Patience, p.Kills = 4, pointsOf(&p.config, false), time.Minute, 1

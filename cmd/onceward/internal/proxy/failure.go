@@ -31,6 +31,9 @@ var (
 		RetryAfter: time.Second}
 	brokeOff = oncehttp.Problem{Status: 502, Code: "upstream-failed", Title: titleUnknown, Detail: detailDoubt}
 	overdue  = oncehttp.Problem{Status: 504, Code: "upstream-timeout", Title: titleUnknown, Detail: detailDoubt}
+	// Under rerun, and not the upstream's fault: the guard broke the request off, because somebody else may run it by now.
+	overtaken = oncehttp.Problem{Status: 409, Code: "in-doubt", Title: "It is not known how the request ended",
+		Detail: "This proxy did not run, or did not reach its store, for longer than a lease."}
 )
 
 // fail answers for an upstream that did not. R is the upstream's request.
@@ -61,6 +64,8 @@ func whatFailed(ctx context.Context, pass *passage, err error) oncehttp.Problem 
 		return unavailable
 	case unprocessed(err) && !pass.began.Load():
 		return refused
+	case errors.Is(context.Cause(ctx), onceward.ErrLeaseLost):
+		return overtaken
 	case timedOut(ctx, err):
 		return overdue
 	default:
@@ -106,7 +111,11 @@ func (p *Proxy) end(w http.ResponseWriter, pass *passage, problem *oncehttp.Prob
 		return "the next request with the key runs"
 	default:
 		// Nobody can take over. Whoever resolves the doubt finds the reason in the record.
-		_ = attempt.Doubt(problem.Code) // the guard traces what goes wrong
+		reason := problem.Code
+		if *problem == overtaken {
+			reason = "lease-lost"
+		}
+		_ = attempt.Doubt(reason) // the guard traces what goes wrong
 		return "the key is in doubt"
 	}
 }

@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/memstore"
 )
 
 // free checks that the key was released: as soon as the service is there, the request runs.
@@ -191,6 +193,31 @@ func TestUpstreamThatIsTooSlowIsInDoubt(t *testing.T) {
 	check.Equal(t, first.code(t), "upstream-timeout", "code")
 	within(t, gone, "the connection to be closed")
 	check.Equal(t, s.post(t, "/orders", "k", "tea").code(t), "in-doubt", "code of a retry")
+}
+
+// deafStore takes no signs of life.
+type deafStore struct{ driver.Store }
+
+func (d deafStore) Extend(ctx context.Context, id driver.ID, o driver.Owner, e driver.Extension) error {
+	if e.Lease > 0 {
+		return driver.ErrUnavailable
+	}
+	return d.Store.Extend(ctx, id, o, e)
+}
+
+// Under rerun the request is broken off when its lease is over. That is not the upstream's fault, and is not said to be.
+func TestALostLeaseIsNotTheUpstreams(t *testing.T) {
+	for last, reason := range map[int]string{2: "the answer says that nobody knows how it ended", 1: "lease-lost"} {
+		s := newSidecarOn(t, deafStore{memstore.New(nil)}, listen(t, func(conn *net.TCPConn) {
+			_, _ = io.Copy(io.Discard, conn) // until the proxy gives up
+		}), &onceward.Policy{OnCrash: onceward.Rerun, MaxAttempts: last, Lease: 300 * time.Millisecond}, &Options{MaxAttempts: last})
+		first := s.post(t, "/orders", "k", "tea")
+		check.Equal(t, first.code(t), "in-doubt", "code")
+		check.Equal(t, strings.Contains(first.body, `"retryable":true`), last > 1, "whether it may be sent again: %s", first.body)
+		record, err := s.guard.Lookup(t.Context(), onceward.Key{Scope: "single-tenant", Operation: "POST /orders", Value: "k"})
+		check.NoError(t, err, "the record")
+		check.Equal(t, record.Note.Reason, reason, "the reason in the record")
+	}
 }
 
 func TestUpstreamThatDiesAfterItsHeaderLeavesATombstone(t *testing.T) {

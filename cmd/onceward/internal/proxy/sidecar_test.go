@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward"
+	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/memstore"
 	"github.com/onceward/onceward/oncehttp"
@@ -33,6 +34,11 @@ type sidecar struct {
 // newSidecar guards the service at to. Policy and opts may be nil.
 func newSidecar(t *testing.T, to string, policy *onceward.Policy, opts *Options) *sidecar {
 	t.Helper()
+	return newSidecarOn(t, memstore.New(nil), to, policy, opts)
+}
+
+func newSidecarOn(t *testing.T, store driver.Store, to string, policy *onceward.Policy, opts *Options) *sidecar {
+	t.Helper()
 	target, err := url.Parse(to)
 	check.NoError(t, err, "the upstream's URL")
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
@@ -41,7 +47,7 @@ func newSidecar(t *testing.T, to string, policy *onceward.Policy, opts *Options)
 		o = *opts
 		o.Logger = cmp.Or(o.Logger, quiet)
 	}
-	guard, err := onceward.New(memstore.New(nil), &onceward.Options{Logger: o.Logger})
+	guard, err := onceward.New(store, &onceward.Options{Logger: o.Logger})
 	check.NoError(t, err, "guard")
 	s := &sidecar{proxy: New(target, &o), guard: guard}
 	for _, transport := range []*http.Transport{s.proxy.guarded, s.proxy.plain} {
