@@ -163,7 +163,7 @@ func (a *Attempt) ChildKey(name string) string {
 
 // note says what the store keeps with a step of the attempt.
 func (a *Attempt) note(reason string) driver.Note {
-	return driver.Note{Reason: reason, TraceID: a.traceID, Node: a.guard.opts.Node}
+	return driver.Note{Reason: bounded(reason, mostLabel), TraceID: bounded(a.traceID, mostLabel), Node: a.guard.opts.Node}
 }
 
 func (a *Attempt) trace(ctx context.Context, t Trace) {

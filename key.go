@@ -17,7 +17,7 @@ import (
 type Key struct {
 	// Scope is whose key it is: the tenant or principal. Keys of different scopes never meet.
 	Scope string
-	// Operation is the endpoint or function.
+	// Operation is the endpoint or function. All of it counts; of what is longer than 1 KiB records show the beginning.
 	Operation string
 	// Value is what the caller sent, the same for each retry.
 	Value string
@@ -52,8 +52,15 @@ func (k Key) validate() error {
 	}
 }
 
+// mostLabel bounds the texts of a record, of which no store has to take more: a path of megabytes, which one caller can send, would
+// be refused like an outage, and open the breaker for everybody.
+const mostLabel = 1 << 10
+
 func (k Key) labels() driver.Labels {
-	l := driver.Labels{KeyHint: redact(k.Value), Operation: k.Operation, Route: k.Route, Host: k.Host}
+	l := driver.Labels{
+		KeyHint: redact(k.Value), Operation: bounded(k.Operation, mostLabel),
+		Route: bounded(k.Route, mostLabel), Host: bounded(k.Host, mostLabel),
+	}
 	tag := sha256.Sum256([]byte(k.Value))
 	copy(l.KeyTag[:], tag[:])
 	tag = sha256.Sum256([]byte(k.Scope))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/internal/check"
+	"github.com/onceward/onceward/memstore"
 )
 
 func TestNewKeyIsAPrefixAndAUUIDv7(t *testing.T) {
@@ -54,4 +55,27 @@ func TestIDIsStable(t *testing.T) {
 	check.Equal(t, key.ID().String(), "4644a39366d6cda531fddd9d99fca756f0b101ddf9582559ff9c5ae200646f94", "id")
 	long := onceward.Key{Scope: strings.Repeat("s", 5000), Operation: "o", Value: strings.Repeat("v", 5000)}
 	check.Equal(t, long.ID().String(), "8e6d71cb57f51d58b41739ce4b3ab7bd4e6aaa4ab5f1bbcff0cfaa2edf98cdcf", "id of a long key")
+}
+
+// One caller can send a path of megabytes. It is another operation than one that begins alike, and no store has to keep it whole.
+func TestLongTextsAreCutInRecordsOnly(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	key := onceward.Key{Scope: long, Operation: long, Value: long, Route: long, Host: long, TraceID: long}
+	g := newGuard(t, memstore.New(nil), nil)
+	a, err := g.Begin(t.Context(), key, nil, amount)
+	check.NoError(t, err, "Begin")
+	check.NoError(t, a.Release(long), "Release")
+	a, err = g.Begin(t.Context(), key, nil, amount)
+	check.NoError(t, err, "Begin after the Release")
+	check.NoError(t, a.Doubt(long), "Doubt")
+	r, err := g.Lookup(t.Context(), key)
+	check.NoError(t, err, "Lookup")
+	for name, text := range map[string]string{
+		"operation": r.Labels.Operation, "route": r.Labels.Route, "host": r.Labels.Host, "reason": r.Note.Reason, "trace id": r.Note.TraceID,
+	} {
+		check.True(t, len(text) > 1000 && len(text) < 1100, "the %s has %d bytes", name, len(text))
+	}
+	key.Operation += "y"
+	_, err = g.Begin(t.Context(), key, nil, amount)
+	check.NoError(t, err, "Begin of an operation that begins alike")
 }

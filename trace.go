@@ -71,7 +71,7 @@ func logTrace(ctx context.Context, log *slog.Logger, t Trace) {
 	if t.ID != (driver.ID{}) {
 		add("id", t.ID.Short())
 		add("key", t.Labels.KeyHint)
-		add("operation", bounded(t.Labels.Operation))
+		add("operation", bounded(t.Labels.Operation, 256))
 	}
 	if t.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", t.Attempt), slog.Uint64("fence", t.Fence))
@@ -94,12 +94,11 @@ func logTrace(ctx context.Context, log *slog.Logger, t Trace) {
 }
 
 // bounded cuts what a caller may make as long as a request's header.
-func bounded(operation string) string {
-	const most = 256
-	if len(operation) <= most {
-		return operation
+func bounded(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	return operation[:most] + "…"
+	return text[:most] + "…"
 }
 
 // traceLevel is Debug for what happens all the time, Warn for what an operator may have to act on.

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"bytes"
 	"context"
+	sqldriver "database/sql/driver"
 	"errors"
 	"slices"
 	"sync"
@@ -69,7 +70,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g dr
 			return g, err
 		}
 	}
-	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: lockOf(id)})}
+	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: s.lockOf(id)})}
 	alone, err := s.crowd.begins.Do(ctx, id, a, func() (err error) {
 		g, err = s.acquireArgs(ctx, id, &c, a.args)
 		return err
@@ -131,7 +132,7 @@ func (s *Store) together(ctx context.Context, name string, all []*asking) error 
 	for i := range args {
 		args[i] = &column{all, i}
 	}
-	return s.each(ctx, s.sql[name], args, nil, func(id driver.ID) { find(all, id).found = true })
+	return s.each(ctx, all, s.sql[name], args, nil, func(a *asking) { a.found = true })
 }
 
 // column is the i-th argument of all, as pgx encodes an array.
@@ -151,28 +152,45 @@ func (c *column) Index(n int) any { return c.all[n].args[c.i] }
 // IndexType implements [pgtype.ArrayGetter].
 func (c *column) IndexType() any { return c.Index(0) }
 
+// Value implements [sqldriver.Valuer], as that of an argument.
+func (c *column) Value() (sqldriver.Value, error) {
+	first := c.all[0].args[c.i].(*argument) //nolint:forcetypeassert // so are all
+	if first.octets == nil {
+		return columnOf(c, func(a *argument) int64 { return a.number }), nil
+	}
+	return columnOf(c, func(a *argument) []byte { return a.octets }), nil
+}
+
+func columnOf[T any](c *column, value func(*argument) T) []T {
+	column := make([]T, len(c.all))
+	for n, a := range c.all {
+		column[n] = value(a.args[c.i].(*argument)) //nolint:forcetypeassert // so are all
+	}
+	return column
+}
+
 func (s *Store) readMany(ctx context.Context, all []*asking) error {
 	ids := make([][]byte, len(all))
 	for i, a := range all {
 		ids[i] = a.id[:]
 	}
 	var r row
-	return s.each(ctx, s.sql["get_many"], []any{ids}, r.dest(), func(id driver.ID) {
-		a := find(all, id)
-		a.found, a.row = true, r
-	})
+	return s.each(ctx, all, s.sql["get_many"], []any{ids}, r.dest(), func(a *asking) { a.found, a.row = true, r })
 }
 
-// each scans rows that end with an id.
-func (s *Store) each(ctx context.Context, statement string, args, dest []any, found func(id driver.ID)) error {
+// each scans rows that end with the id of one of all.
+func (s *Store) each(ctx context.Context, all []*asking, statement string, args, dest []any, found func(a *asking)) error {
 	return onPool{s.pool}.with(ctx, func(conn *pgx.Conn) error {
+		for _, a := range all {
+			a.found = false // what was found before may have been undone at the end of the statement
+		}
 		rows, err := conn.Query(ctx, statement, args...)
 		if err != nil {
 			return err
 		}
 		var id []byte
 		_, err = pgx.ForEachRow(rows, append(dest, &id), func() error {
-			found(driver.ID(id))
+			found(find(all, driver.ID(id)))
 			return nil
 		})
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/onceward/onceward/driver"
+	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/internal/testsvc"
 	"github.com/onceward/onceward/pgstore/internal/greedy"
 	"github.com/onceward/onceward/storetest"
@@ -22,6 +23,17 @@ func TestConformanceInCompany(t *testing.T) {
 		&storetest.Options{RealTime: true, Parallel: true, Unit: unit, Trail: open})
 }
 
+// A batch that the server undoes at its end is made again, and what it had found does not count.
+func TestWhatABatchHadFoundIsForgotten(t *testing.T) {
+	s := openAt(t, testsvc.SharedPostgres(t).Database().URL, nil)
+	id, c := newID(), claim()
+	_, err := s.Acquire(bg, id, claim())
+	check.NoError(t, err, "Acquire of somebody else")
+	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: s.lockOf(id)}), found: true}
+	check.NoError(t, s.together(bg, "acquire_many", []*asking{a}), "a batch")
+	check.True(t, !a.found, "a key of somebody else was acquired")
+}
+
 // company lets calls wait for one that is under way, and others join them.
 type company struct{ *Store }
 
@@ -33,7 +45,7 @@ func (s *company) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g 
 		inCompany(&s.crowd.reads, a, call, func() { _, _ = s.replay(bg, newID(), &other) })
 		return g, err
 	}
-	a.args = append(claimArgs(a.id, &first), &argument{number: lockOf(a.id)})
+	a.args = append(claimArgs(a.id, &first), &argument{number: s.lockOf(a.id)})
 	inCompany(&s.crowd.begins, a, call, func() { _, _ = s.Store.Acquire(bg, newID(), other) })
 	return g, err
 }

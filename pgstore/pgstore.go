@@ -139,7 +139,7 @@ func newStore(pool *pgxpool.Pool, o *Options) (*Store, error) {
 		s.log = slog.Default()
 	}
 	sql := newStatements(opts.Schema, opts.Audit != driver.AuditOff)
-	s.verbs = verbs{on: onPool{pool}, sql: sql, audit: opts.Audit}
+	s.verbs = verbs{on: onPool{pool}, sql: sql, audit: opts.Audit, locks: locksOf(opts.Schema)}
 	s.waiting = waiting.New("pgstore", s.leases)
 	s.crowd = newCrowd(s)
 	s.close = func() {

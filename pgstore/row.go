@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -121,6 +120,3 @@ func granted(id driver.ID, c *driver.Claim) driver.Grant {
 		Lease: c.Lease, Left: c.DoubtRetain, Note: c.Note,
 	}}
 }
-
-// lockOf is the number by which those who take keys in transactions keep out of each other's way.
-func lockOf(id driver.ID) int64 { return int64(binary.BigEndian.Uint64(id[:8])) }

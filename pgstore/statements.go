@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	sqldriver "database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -148,4 +149,12 @@ func (a *argument) Int64Value() (pgtype.Int8, error) {
 		return pgtype.Int8{}, errOtherType
 	}
 	return pgtype.Int8{Int64: a.number, Valid: true}, nil
+}
+
+// Value implements [sqldriver.Valuer], for the modes of pgx that do not ask the server for types.
+func (a *argument) Value() (sqldriver.Value, error) {
+	if a.octets != nil {
+		return a.octets, nil
+	}
+	return a.number, nil
 }

@@ -1,6 +1,8 @@
 package pgstore
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/onceward/onceward"
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
 	"github.com/onceward/onceward/internal/testsvc"
@@ -108,4 +111,15 @@ func TestTrailIsIndexed(t *testing.T) {
 		uses := slices.ContainsFunc(plan, func(line string) bool { return strings.Contains(line, "Index Scan using trail_rest_"+index) })
 		check.True(t, uses, "a question by %s is planned as\n%s", index, strings.Join(plan, "\n"))
 	}
+}
+
+// The longest operation that a guard writes, of bytes that cannot be compressed, fits into the index.
+func TestLongOperationsAreIndexed(t *testing.T) {
+	s := openAt(t, testsvc.SharedPostgres(t).Database().URL, &Options{Audit: driver.AuditTransitions})
+	g := newShop(t, s).guard
+	long := make([]byte, 3000)
+	_, _ = rand.Read(long)
+	_, err := onceward.Do(bg, g, onceward.Key{Scope: "s", Operation: string(long), Value: "k"}, "",
+		func(context.Context) (string, error) { return "paid", nil })
+	check.NoError(t, err, "Do")
 }

@@ -177,7 +177,7 @@ func TestTransactionIsNotWaitedFor(t *testing.T) {
 	tx, err := s.pool.Begin(bg)
 	check.NoError(t, err, "Begin")
 	defer func() { _ = tx.Rollback(bg) }()
-	_, err = tx.Exec(bg, "SELECT pg_advisory_xact_lock($1)", lockOf(id))
+	_, err = tx.Exec(bg, "SELECT pg_advisory_xact_lock($1)", s.lockOf(id))
 	check.NoError(t, err, "locking")
 	ctx, cancel := context.WithTimeout(bg, 10*time.Second)
 	defer cancel()

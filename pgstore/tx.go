@@ -33,7 +33,7 @@ func (s *Store) TxSQL(tx *sql.Tx) driver.Store { return s.inTx(sqlTx{tx}) }
 
 func (s *Store) inTx(tx transaction) *txStore {
 	t := &txStore{tx: tx, mine: make(map[driver.ID]driver.Owner)}
-	t.verbs = verbs{on: t, sql: s.sql, audit: s.audit}
+	t.verbs = verbs{on: t, sql: s.sql, audit: s.audit, locks: s.locks}
 	return t
 }
 
@@ -118,7 +118,7 @@ func (t *txStore) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g 
 func (t *txStore) acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
 	// The lock is taken by a statement of its own: what its last holder committed can be seen by the next one only.
 	var isHeld bool
-	if _, err := t.run(ctx, t.sql["lock"], []any{&isHeld}, lockOf(id)); err != nil {
+	if _, err := t.run(ctx, t.sql["lock"], []any{&isHeld}, t.lockOf(id)); err != nil {
 		return g, err
 	}
 	if isHeld {

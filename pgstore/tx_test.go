@@ -314,3 +314,18 @@ func TestDuplicateOfAnOpenTransaction(t *testing.T) {
 		check.True(t, g.Verdict == driver.Running && g.Record.Lease > 0, "the verdict is %v, the lease %v", g.Verdict, g.Record.Lease)
 	}
 }
+
+// Services with schemas of their own in one database have nothing to do with each other, although their keys may be the same.
+func TestSchemasAreApart(t *testing.T) {
+	server := testsvc.SharedPostgres(t).Database()
+	one, other := openShop(t, server.URL), openShop(t, server.URL)
+	pay := func(s *shop) func(ctx context.Context, tx pgx.Tx) (string, error) {
+		return func(ctx context.Context, tx pgx.Tx) (string, error) { return "paid", s.charge(ctx, tx, "o1") }
+	}
+	_, err := DoTx(bg, one.guard, one.Store, one.key("o1"), "o1", func(ctx context.Context, tx pgx.Tx) (string, error) {
+		_, err := DoTx(ctx, other.guard, other.Store, other.key("o1"), "o1", pay(other))
+		check.NoError(t, err, "the other service")
+		return pay(one)(ctx, tx)
+	})
+	check.NoError(t, err, "the one service")
+}

@@ -3,6 +3,8 @@ package pgstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -21,11 +23,26 @@ type verbs struct {
 	on    runner
 	sql   statements
 	audit driver.AuditLevel
+	locks uint64 // tells its numbers from those of other schemas in the database
+}
+
+// lockOf is the number by which those who take keys in transactions keep out of each other's way.
+func (v *verbs) lockOf(id driver.ID) int64 {
+	return int64(binary.BigEndian.Uint64(id[:8]) ^ v.locks)
+}
+
+// locksOf is nothing for the default schema, whose numbers are plain.
+func locksOf(schema string) uint64 {
+	if schema == defaultSchema {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(schema))
+	return binary.BigEndian.Uint64(sum[:8])
 }
 
 // Acquire implements [driver.Store].
 func (v *verbs) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driver.Grant, error) {
-	return v.acquireArgs(ctx, id, &c, append(claimArgs(id, &c), lockOf(id)))
+	return v.acquireArgs(ctx, id, &c, append(claimArgs(id, &c), v.lockOf(id)))
 }
 
 func (v *verbs) acquireArgs(ctx context.Context, id driver.ID, c *driver.Claim, args []any) (driver.Grant, error) {
@@ -52,7 +69,7 @@ func (v *verbs) acquireArgs(ctx context.Context, id driver.ID, c *driver.Claim, 
 
 // held reports whether a transaction that has not ended holds the key, so that there is no row to see yet.
 func (v *verbs) held(ctx context.Context, id driver.ID) (isHeld bool, err error) {
-	_, err = v.on.run(ctx, v.sql["held"], []any{&isHeld}, lockOf(id))
+	_, err = v.on.run(ctx, v.sql["held"], []any{&isHeld}, v.lockOf(id))
 	return isHeld, err
 }
 

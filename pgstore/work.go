@@ -29,7 +29,7 @@ func (e engine) Begin(ctx context.Context, id driver.ID) (intx.Work[pgx.Tx], err
 	w := &work{store: e.Store, id: id, conn: conn, socket: conn.Conn().PgConn().Conn()}
 	var batch pgx.Batch
 	batch.BeginTx(pgx.TxOptions{})
-	batch.Queue(e.sql["lock"], lockOf(id))
+	batch.Queue(e.sql["lock"], e.lockOf(id))
 	batch.Queue(e.sql["get"], id[:])
 	if err := w.open(conn.SendBatch(ctx, &batch)); err != nil {
 		w.Rollback()
