@@ -38,6 +38,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -80,8 +81,10 @@ type Store struct {
 	schema       string
 	log          *slog.Logger
 	promise      Promise
-	ownsTrail    bool          // may make and drop its partitions
-	retain       time.Duration // of entries of the trail; negative is for ever
+	ownsTrail    bool                      // may make and drop its partitions
+	retain       time.Duration             // of entries of the trail; negative is for ever
+	alterTime    time.Duration             // which making partitions may take
+	alterFailed  atomic.Pointer[time.Time] // when it last took longer
 	waiting      *waiting.Poller
 	crowd        *crowd
 	transactions *intx.Transactions[pgx.Tx]
@@ -134,7 +137,10 @@ func newStore(pool *pgxpool.Pool, o *Options) (*Store, error) {
 	if opts.Audit > driver.AuditAll {
 		return nil, fmt.Errorf("pgstore: Options.Audit is %d: use driver.AuditOff, AuditTransitions or AuditAll", opts.Audit)
 	}
-	s := &Store{pool: pool, schema: opts.Schema, log: opts.Logger, retain: cmp.Or(opts.AuditRetention, defaultAuditRetention)}
+	s := &Store{
+		pool: pool, schema: opts.Schema, log: opts.Logger,
+		retain: cmp.Or(opts.AuditRetention, defaultAuditRetention), alterTime: alterTime,
+	}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

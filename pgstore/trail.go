@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -126,6 +127,10 @@ const (
 	daysAhead  = 3
 	forgetStep = 1000
 	dayName    = "20060102"
+	// Whoever makes a partition reads all entries that are in none, and meanwhile nobody can write one. If that takes too long it is
+	// not tried again for a while.
+	alterTime  = 500 * time.Millisecond
+	alterPause = time.Hour
 )
 
 // tidyTrail makes the partitions of the next days and removes what is over. A partition that cannot be made now is made by the
@@ -140,9 +145,7 @@ func (s *Store) tidyTrail(ctx context.Context) error {
 	if s.ownsTrail {
 		there := strings.Split(text, ",")
 		if ddl := s.partitions(now.UTC(), there); ddl != "" {
-			if err := s.alter(ctx, ddl); err != nil {
-				s.log.Warn("pgstore: the partitions of the audit trail stay as they are", "err", err)
-			}
+			s.alter(ctx, ddl)
 		}
 		forget = s.sql["forget_rest"] // the others are dropped as a whole
 	}
@@ -179,16 +182,32 @@ func (s *Store) partitions(now time.Time, there []string) string {
 
 // alter changes the partitions, if nobody else does at this moment. Entries cannot be written while it waits for those who
 // are at work, so it does not wait for long.
-func (s *Store) alter(ctx context.Context, ddl string) error {
-	return onPool{s.pool}.with(ctx, func(conn *pgx.Conn) error {
+func (s *Store) alter(ctx context.Context, ddl string) {
+	if last := s.alterFailed.Load(); last != nil && time.Since(*last) < alterPause {
+		return
+	}
+	err := onPool{s.pool}.with(ctx, func(conn *pgx.Conn) error {
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			var alone bool
 			err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", "onceward trail "+s.schema).Scan(&alone)
 			if err != nil || !alone {
 				return err
 			}
-			_, err = tx.Exec(ctx, "SET LOCAL lock_timeout = '100ms';\n"+ddl)
+			limits := fmt.Sprintf("SET LOCAL lock_timeout = 100; SET LOCAL statement_timeout = %d", s.alterTime.Milliseconds())
+			if _, err := tx.Exec(ctx, limits); err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, ddl)
 			return err
 		})
 	})
+	if err == nil {
+		return
+	}
+	s.log.Warn("pgstore: the partitions of the audit trail stay as they are", "err", err)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "57014" { // it took too long
+		now := time.Now()
+		s.alterFailed.Store(&now)
+	}
 }

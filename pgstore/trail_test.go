@@ -113,6 +113,25 @@ func TestTrailIsIndexed(t *testing.T) {
 	}
 }
 
+// A trail that has so many entries without a partition that making one takes long is left as it is for a while.
+func TestPartitionsThatTakeLongAreLeft(t *testing.T) {
+	s := openAt(t, testsvc.SharedPostgres(t).Database().URL, &Options{Audit: driver.AuditTransitions})
+	for _, step := range []struct {
+		limit time.Duration
+		ago   time.Duration // when it last took too long, if at all
+		made  bool
+	}{{limit: time.Millisecond}, {limit: time.Minute, ago: alterPause / 2}, {limit: time.Minute, ago: alterPause, made: true}} {
+		s.alterTime = step.limit
+		if step.ago > 0 {
+			failed := s.alterFailed.Load().Add(-step.ago)
+			s.alterFailed.Store(&failed)
+		}
+		_, err := s.Sweep(bg, 1)
+		check.NoError(t, err, "Sweep")
+		check.Equal(t, len(partitions(t, s)) > 1, step.made, "whether there are partitions")
+	}
+}
+
 // The longest operation that a guard writes, of bytes that cannot be compressed, fits into the index.
 func TestLongOperationsAreIndexed(t *testing.T) {
 	s := openAt(t, testsvc.SharedPostgres(t).Database().URL, &Options{Audit: driver.AuditTransitions})
