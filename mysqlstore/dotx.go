@@ -19,7 +19,8 @@ import (
 // An error of fn rolls its effect back and releases the key; [onceward.Final] rolls back and stores the error. A panic rolls
 // back, releases, and goes on. When the transaction was the victim of a deadlock all of it is done again, fn too. Fn must not
 // end the transaction, and should not change tables: both commit what was done so far before there is an outcome, and a crash
-// at that moment lets a retry do it again.
+// at that moment lets a retry do it again. Fn must return the errors of its statements: a deadlock undoes the transaction on the
+// server, all of it is done again also if fn ignores that, and what fn changes after it is committed by itself.
 //
 // The transaction is READ COMMITTED. On MySQL, two callers who ask for a new key at the very same moment wait for each other.
 func DoTx[In, Out any](
@@ -47,19 +48,24 @@ func (engine) Conflict(err error) bool {
 }
 
 // Begin implements [intx.Engine]. A key of which there is no row is taken at once. One that is known and may not be acquired is
-// only read, outside of a transaction, so that replays meet no lock.
+// only read, outside of a transaction, so that replays meet no lock. So is one that is held: it may be that somebody only confirms
+// that it is done.
 func (e engine) Begin(ctx context.Context, id driver.ID) (intx.Work[*sql.Tx], error) {
 	for known := false; ; {
 		w, err := e.open(ctx, id, known)
-		if !errors.Is(err, errAgain) {
-			return w, err
+		held := isHeld(err)
+		if err == nil {
+			return w, nil
 		}
-		r, err := e.session().row(ctx, e.stmt.read, id)
+		if !held && !errors.Is(err, errAgain) {
+			return nil, undone(err)
+		}
+		r, err := e.look(ctx, id)
 		if err != nil {
 			return nil, undone(err)
 		}
-		if !r.free() {
-			return &work{store: e.Store, id: id, seen: r}, nil
+		if held || !r.free() {
+			return &work{store: e.Store, id: id, seen: r, taken: held}, nil
 		}
 		known = r != nil
 	}
@@ -71,33 +77,26 @@ func (r *row) free() bool {
 }
 
 // open begins a transaction and takes the key: the row of a known one, or the place where it is to be. The error errAgain means
-// that it was known, or is not any more.
-func (e engine) open(ctx context.Context, id driver.ID, known bool) (_ intx.Work[*sql.Tx], err error) {
+// that it was known, or is not any more, or may not be acquired any more; one for which isHeld is true that others hold it.
+func (e engine) open(ctx context.Context, id driver.ID, known bool) (*work, error) {
 	// The transaction outlives ctx, but not if ctx ends before it has begun.
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, kill)
 	defer stop()
-	w := &work{store: e.Store, id: id, kill: kill}
-	if w.tx, err = e.db.BeginTx(life, readCommitted); err != nil {
+	tx, err := e.db.BeginTx(life, readCommitted)
+	if err != nil {
 		kill()
-		return nil, undone(err)
+		return nil, err
 	}
-	w.verbs = verbs{session{&e.stmt, w.tx}, e.audit}
+	w := &work{store: e.Store, id: id, tx: tx, kill: kill, verbs: verbs{session{&e.stmt, tx}, e.audit}}
 	if known {
-		w.seen, err = w.verbs.row(ctx, e.stmt.seize, id)
-		if err == nil && w.seen == nil {
-			err = errAgain
-		}
+		err = w.occupy(ctx)
 	} else {
 		err = w.reserve(ctx)
 	}
-	if w.taken = isHeld(err); w.taken {
-		w.Rollback()
-		return w, nil
-	}
 	if err != nil {
 		w.Rollback()
-		return nil, undone(err)
+		return nil, err
 	}
 	return w, nil
 }
@@ -108,24 +107,51 @@ type work struct {
 	id    driver.ID
 	taken bool
 	seen  *row // nil: there is nothing
-	place *row // stands, uncommitted, for a row that is to be
 
-	// There is none where there is nothing to commit.
+	// There are none where there is nothing to commit.
+	place *row // stands, uncommitted, for the row that is to be
 	tx    *sql.Tx
 	kill  context.CancelFunc
 	verbs verbs
 }
 
-// reserve takes a key of which there is no row by a residue of nobody. If the function commits before its time, nobody sees
-// more than that the key is free, and the residue's owner shows that it was committed.
+// nobody is the owner of a place. If the function, or the server for it, ends the transaction before its time, it shows whether
+// that was committed: nothing else can write it.
+func nobody() (o driver.Owner) {
+	_, _ = rand.Read(o[:]) // never fails: it ends the program instead
+	return o
+}
+
+// vacant is a residue of nobody, which others, should they ever see it, take for a key that is free. It lasts long enough for
+// its outcome to be stored.
+func (w *work) vacant(fence uint64) *row { return newResidue(w.id, nobody(), fence, time.Hour) }
+
+// occupy takes a key of which there is a row that some claim may acquire. To hold the row is not enough: if the server rolls the
+// transaction back and the function does not notice, the row is as it was seen, and the outcome would be stored without its
+// effect.
+func (w *work) occupy(ctx context.Context) (err error) {
+	w.seen, err = w.verbs.row(ctx, w.verbs.stmt.seize, w.id)
+	switch {
+	case err != nil:
+		return err
+	case w.seen == nil || !w.seen.free():
+		return errAgain
+	case w.seen.absent():
+		w.place = w.vacant(w.seen.Fence)
+	default:
+		place := *w.seen
+		place.owner, w.place = nobody(), &place
+	}
+	return w.verbs.write(ctx, w.verbs.stmt.update, w.place)
+}
+
+// reserve takes a key of which there is no row.
 //
 // A read that does not wait tells whether it is a row that an insert has met, also one that is not committed, and at READ
 // COMMITTED holds nothing where there is none. Where inserts cannot but wait it comes first, and elsewhere last: a neighbour may
 // have been in the way.
 func (w *work) reserve(ctx context.Context) (err error) {
-	var nobody driver.Owner
-	_, _ = rand.Read(nobody[:]) // never fails: it ends the program instead
-	w.place = newResidue(w.id, nobody, 0, time.Hour)
+	w.place = w.vacant(0)
 	probeFirst := w.store.dialect.atOnce == ""
 	for range 10 {
 		if probeFirst {
@@ -137,8 +163,8 @@ func (w *work) reserve(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if err = w.verbs.write(ctx, w.verbs.stmt.take, w.place); !isHeld(err) {
-			break
+		if err = w.verbs.write(ctx, w.verbs.stmt.take, w.place); !isHeld(err) || w.store.timeoutIsAll {
+			break // what came after an error that ends the transaction would be committed by itself
 		}
 		probeFirst = true
 	}
@@ -173,11 +199,11 @@ func (w *work) SeenOwner() driver.Owner {
 // Commit implements [intx.Work].
 func (w *work) Commit(ctx context.Context, done intx.Done) error {
 	defer w.Rollback()
-	if w.tx == nil {
+	if w.place == nil {
 		return fmt.Errorf("%w: mysqlstore: the key is not held", intx.ErrNotCommitted)
 	}
 	err := w.write(ctx, w.verbs, &done)
-	if errors.Is(err, sql.ErrTxDone) && w.place != nil {
+	if errors.Is(err, sql.ErrTxDone) {
 		return w.settle(ctx, &done)
 	}
 	if err != nil {
@@ -190,14 +216,11 @@ func (w *work) Commit(ctx context.Context, done intx.Done) error {
 	return err
 }
 
-// write makes the row a done one, if it is still as it was seen.
+// write makes the row a done one, if the place is still there.
 func (w *work) write(ctx context.Context, v verbs, done *intx.Done) error {
 	was := w.place
 	next := newRow(w.id, &done.Claim, done.Fence)
 	step := driver.StepAcquired
-	if was == nil {
-		was = w.seen
-	}
 	if !was.absent() {
 		kept := *was
 		next, step = &kept, driver.StepTakenOver
@@ -223,8 +246,8 @@ func (w *work) write(ctx context.Context, v verbs, done *intx.Done) error {
 	return err
 }
 
-// settle stores the outcome when the function has ended its transaction by itself. If it has committed, the reserved row is
-// there, and so is the effect.
+// settle stores the outcome when the function has ended its transaction by itself. If it has committed, the place is there,
+// and so is the effect.
 func (w *work) settle(ctx context.Context, done *intx.Done) error {
 	err := w.store.inTx(ctx, func(v verbs) error { return w.write(ctx, v, done) })
 	if errors.Is(err, driver.ErrLost) {

@@ -17,7 +17,7 @@ import (
 // The numbers of errors that decide what is done next.
 const (
 	duplicate   = 1062
-	lockTimeout = 1205 // undoes the statement, and keeps its transaction
+	lockTimeout = 1205 // undoes the statement, and keeps its transaction unless innodb_rollback_on_timeout is on
 	deadlock    = 1213
 	rowChanged  = 1020 // of MariaDB with innodb_snapshot_isolation
 	noTable     = 1146

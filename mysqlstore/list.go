@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/onceward/onceward/driver"
@@ -17,9 +16,10 @@ const (
 	sweepStep        = 200 // rows that one statement removes, so that none holds many for long
 )
 
-// Sweep implements [driver.Sweeper]. With an audit trail it also removes the entries that are over, and makes the partitions of
-// the weeks to come.
+// Sweep implements [driver.Sweeper]. What others hold it leaves to a later one. With an audit trail it also removes the entries
+// that are over, and makes the partitions of the weeks to come.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
+	held := 0 // by others, and first in order as long as they are
 	for removed < limit {
 		if err := ended(ctx); err != nil {
 			return removed, err
@@ -27,12 +27,13 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 		step := min(sweepStep, limit-removed)
 		// This holds nothing. Who deletes by the index of expires_at holds its entries before the rows, the opposite of what
 		// every other statement does, and deadlocks with some of them.
-		ids, err := column[[]byte](ctx, s.db, s.text["expired"], step)
+		ids, err := column[[]byte](ctx, s.db, s.text["expired"], step, held)
 		if err != nil {
 			return removed, failure(err)
 		}
 		n, err := s.remove(ctx, ids)
 		removed += n
+		held += len(ids) - n
 		if err != nil {
 			return removed, failure(err)
 		}
@@ -46,9 +47,12 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	return removed, err
 }
 
-// column is the values of a query for one.
-func column[T any](ctx context.Context, db *sql.DB, query string, args ...any) (values []any, err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
+// column is the values of a query for one, to a pool or in a transaction.
+func column[T any](ctx context.Context, to interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, query string, args ...any,
+) (values []any, err error) {
+	rows, err := to.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -63,23 +67,35 @@ func column[T any](ctx context.Context, db *sql.DB, query string, args ...any) (
 	return values, rows.Err()
 }
 
-// remove deletes those that are still over. All who sweep take them in the same order.
+// remove deletes those that are still over, and that nobody holds: while it waited for one it would keep the others from those
+// who ask for them, also when its own caller has left.
+//
+// The ids to delete are a table that is joined, because with a list of them MariaDB reads a small table from end to end, also
+// when it is told not to, and waits for rows that are none of them.
 func (s *Store) remove(ctx context.Context, ids []any) (removed int, err error) {
 	if len(ids) == 0 {
 		return 0, nil
 	}
-	slices.SortFunc(ids, func(a, b any) int { return slices.Compare(a.([]byte), b.([]byte)) }) //nolint:forcetypeassert // see Sweep
-	for {
-		result, err := s.db.ExecContext(ctx, s.text["sweep"]+places(len(ids)), ids...)
-		if isDeadlock(err) {
-			continue
+	err = s.inTx(ctx, func(v verbs) error {
+		removed = 0
+		idle, err := column[[]byte](ctx, v.tx, s.text["idle"]+places(len(ids))+" FOR UPDATE SKIP LOCKED", ids...)
+		if err != nil || len(idle) == 0 {
+			return err
 		}
+		these := strings.Repeat("SELECT CAST(? AS BINARY(32)) AS id UNION ALL ", len(idle))
+		sweep := strings.Replace(s.text["sweep"], "/*ids*/", strings.TrimSuffix(these, " UNION ALL "), 1)
+		result, err := v.tx.ExecContext(ctx, sweep, idle...)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		n, err := result.RowsAffected()
-		return int(n), err
+		removed = int(n)
+		return err
+	})
+	if err != nil {
+		return 0, err
 	}
+	return removed, nil
 }
 
 // places is a list of so many arguments.

@@ -38,7 +38,7 @@ var mutants = []mutant{
 	{"LateAcquire", "release", []string{"phase = 0", "phase = 0, owner = REVERSE(owner)"}, "08"},
 	{"BriefResidue", "release", []string{"GREATEST(60000000, 2 * lease)", "1000"}, "08"},
 	{"CutOff", "complete", []string{"outcome = ?", "outcome = LEFT(?, 65535)"}, "09"},
-	{"SweepsTheLiving", "sweep", []string{"expires_at <= UTC_TIMESTAMP(6) AND", "SLEEP(0.01) = 0 AND"}, "15"},
+	{"SweepsTheLiving", "idle", []string{"expires_at <= UTC_TIMESTAMP(6) AND", "SLEEP(0.01) = 0 AND"}, "15"},
 	{"ListsTheDead", "list", []string{"AND expires_at > UTC_TIMESTAMP(6)", ""}, "15"},
 	{"GivenUpRuns", "extend", []string{"given_up = ?", "given_up = ? AND 0", "+ INTERVAL ?", "+ INTERVAL ? + lease"}, "17"},
 	{"AnotherNote", "tell", []string{"actor, reason", "reason, actor"}, "18"},

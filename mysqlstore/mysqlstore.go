@@ -83,16 +83,17 @@ const (
 // A context that has already ended is reported before anything is done. One that ends during a call makes the call return at
 // once: what was asked for may still happen, wholly or not at all.
 type Store struct {
-	stmt     statements
-	text     map[string]string // of all statements, by name
-	db       *sql.DB
-	prefix   string
-	log      *slog.Logger
-	promise  Promise
-	dialect  dialect
-	packet   int // max_allowed_packet
-	prepared []*sql.Stmt
-	close    func()
+	stmt         statements
+	text         map[string]string // of all statements, by name
+	db           *sql.DB
+	prefix       string
+	log          *slog.Logger
+	promise      Promise
+	dialect      dialect
+	packet       int  // max_allowed_packet
+	timeoutIsAll bool // innodb_rollback_on_timeout: a lock that is not had at once undoes the transaction, not only the statement
+	prepared     []*sql.Stmt
+	close        func()
 
 	audit          driver.AuditLevel
 	auditRetention time.Duration
@@ -113,9 +114,11 @@ var _ interface {
 // patience is for what New asks the server.
 const patience = 10 * time.Second
 
-// New returns a store on a pool, which stays the caller's. The pool's database has to hold the tables, see [Migrate]; none of
-// its settings matter. New asks the server what it is, and refuses one that cannot be used: the error says what to do. Nil
-// options are the defaults.
+// New returns a store on a pool, which stays the caller's. The pool's database has to hold the tables, see [Migrate]. New asks
+// the server what it is, on one connection of the pool, and refuses a server that cannot be used, and a pool whose connections
+// have autocommit off, a completion_type or the isolation READ UNCOMMITTED: the error says what to do. None of its other settings
+// matter. Nobody may give a connection back to the pool inside a transaction, as after a statement BEGIN. Nil options are the
+// defaults.
 func New(db *sql.DB, o *Options) (*Store, error) {
 	s, err := newStore(db, o)
 	if err != nil {
@@ -181,6 +184,7 @@ func (s *Store) settle(f *facts, o *Options) error {
 		return err
 	}
 	s.promise, s.dialect, s.packet = promise, f.dialect(), f.number("max_allowed_packet")
+	s.timeoutIsAll = f.on("innodb_rollback_on_timeout")
 	s.text = s.texts()
 	level := slog.LevelInfo
 	if len(promise.Doubts) > 0 && (o == nil || !o.BestEffort) {

@@ -25,7 +25,8 @@ const (
 //	mysql://user:password@host:3306/database?tls=true&pool_max_conns=16
 //
 // or mariadb:// with the same. The pool has at most pool_max_conns connections, 64 without it. The other parameters are those of
-// github.com/go-sql-driver/mysql. A server that cannot be used is an error, as for [New]. Errors do not show the password.
+// github.com/go-sql-driver/mysql, but autocommit and completion_type always have their defaults. A server that cannot be used is
+// an error, as for [New]. Errors do not show the password.
 func Open(address string, o *Options) (*Store, error) {
 	db, err := connect(address)
 	if err != nil {
@@ -46,6 +47,10 @@ func connect(address string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Params == nil {
+		config.Params = make(map[string]string)
+	}
+	config.Params["autocommit"], config.Params["completion_type"] = "1", "0" // the server may have others
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, fmt.Errorf("mysqlstore: the address: %w", err)

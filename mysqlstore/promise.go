@@ -1,6 +1,7 @@
 package mysqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -30,7 +31,7 @@ func (p Promise) String() string {
 	return "best effort, an operation may run again: " + strings.Join(p.Doubts, "; ")
 }
 
-// facts are what a server says of itself.
+// facts are what a server says of itself, and of the connection on which it was asked.
 type facts struct {
 	variables    map[string]string // by name, upper case for what is switched on or off
 	maria        bool
@@ -38,9 +39,11 @@ type facts struct {
 }
 
 func inspect(ctx context.Context, db *sql.DB) (*facts, error) {
-	rows, err := db.QueryContext(ctx, `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only',
+	// Of the session, because a pool may set what the server has otherwise. What no session can have is the server's all the same.
+	rows, err := db.QueryContext(ctx, `SHOW SESSION VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only',
 		'innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'innodb_read_only', 'log_bin', 'sync_binlog', 'binlog_format',
-		'max_allowed_packet', 'wsrep_on')`)
+		'max_allowed_packet', 'wsrep_on', 'autocommit', 'completion_type', 'in_transaction', 'tx_isolation', 'transaction_isolation',
+		'innodb_rollback_on_timeout')`)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +100,9 @@ func (f *facts) judge() (p Promise, err error) {
 	case f.on("log_bin") && f.variables["binlog_format"] == "STATEMENT":
 		return p, errors.New("mysqlstore: binlog_format is STATEMENT, and replicas would judge by other clocks: set it to ROW or MIXED")
 	}
+	if err := f.judgeConnection(); err != nil {
+		return p, err
+	}
 	flush := f.variables["innodb_flush_log_at_trx_commit"]
 	for _, doubt := range []struct {
 		is   bool
@@ -113,6 +119,29 @@ func (f *facts) judge() (p Promise, err error) {
 		}
 	}
 	return p, nil
+}
+
+// judgeConnection refuses a pool on whose connections an "ok" means less than that something is committed, and a read more. The
+// others of the pool are taken to be like the one that was asked.
+func (f *facts) judgeConnection() error {
+	const pool = "mysqlstore: the pool's connections have "
+	isolation := cmp.Or(f.variables["transaction_isolation"], f.variables["tx_isolation"]) // before 11.1 MariaDB has the other one only
+	switch {
+	case !f.on("autocommit"):
+		return errors.New(pool + "autocommit off, so that nothing would be committed of what is told to be: set autocommit = 1 where " +
+			"the pool is made, or on the server, also in its init_connect")
+	case f.variables["completion_type"] != "NO_CHAIN":
+		return fmt.Errorf(pool+"completion_type %s, so that a COMMIT leaves them in another transaction or without a server: set "+
+			"completion_type = NO_CHAIN where the pool is made, or on the server", f.variables["completion_type"])
+	case isolation == "READ-UNCOMMITTED":
+		return errors.New(pool + "the isolation READ-UNCOMMITTED, so that an outcome would be replayed that may never be committed: set " +
+			"READ-COMMITTED or a higher one where the pool is made, or on the server")
+	case f.on("in_transaction"): // MySQL does not tell
+		return errors.New("mysqlstore: a connection of the pool is inside a transaction that somebody left open, so that nothing would be " +
+			"committed of what is told to be: begin transactions with BeginTx only, not with a statement")
+	default:
+		return nil
+	}
 }
 
 // dialect is where the servers differ.

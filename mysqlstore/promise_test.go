@@ -2,12 +2,15 @@ package mysqlstore
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/onceward/onceward/driver"
 	"github.com/onceward/onceward/internal/check"
@@ -44,7 +47,8 @@ func TestPromise(t *testing.T) {
 func TestJudge(t *testing.T) {
 	good := map[string]string{
 		"version": "8.0.36", "read_only": "OFF", "super_read_only": "OFF", "innodb_flush_log_at_trx_commit": "1", "log_bin": "OFF",
-		"sync_binlog": "1", "binlog_format": "ROW", "max_allowed_packet": "67108864", "innodb_doublewrite": "ON",
+		"sync_binlog": "1", "binlog_format": "ROW", "max_allowed_packet": "67108864", "innodb_doublewrite": "ON", "autocommit": "ON",
+		"completion_type": "NO_CHAIN", "transaction_isolation": "REPEATABLE-READ",
 	}
 	judge := func(change map[string]string) (Promise, error) {
 		f := facts{variables: make(map[string]string)}
@@ -62,6 +66,7 @@ func TestJudge(t *testing.T) {
 		"connect to the primary":              {"read_only": "ON"},
 		"max_allowed_packet is 1048576":       {"max_allowed_packet": "1048576"},
 		"set it to ROW or MIXED":              {"log_bin": "ON", "binlog_format": "STATEMENT"},
+		"the isolation READ-UNCOMMITTED":      {"transaction_isolation": "READ-UNCOMMITTED"},
 	} {
 		_, err := judge(change)
 		check.True(t, err != nil && strings.Contains(err.Error(), want), "%v: %v does not say %q", change, err, want)
@@ -74,6 +79,63 @@ func TestJudge(t *testing.T) {
 	p, err = judge(map[string]string{"version": "11.4.2-MARIADB", "wsrep_on": "ON"})
 	check.NoError(t, err, "Galera")
 	check.True(t, strings.Contains(p.String(), "Galera"), "the promise of Galera: %v", p)
+}
+
+// On such connections an "ok" is no promise, whether the pool has them so or the server.
+func TestPoolsThatAreRefused(t *testing.T) {
+	url := testsvc.SharedMariaDB(t).URL
+	o := &Options{Prefix: openAt(t, url, nil).prefix, Logger: quiet}
+	refused := func(url, setting, first, want string) {
+		t.Helper()
+		db := plainPool(t, url, setting)
+		db.SetMaxOpenConns(1)
+		_, err := db.ExecContext(bg, first)
+		check.NoError(t, err, "%s", first)
+		s, err := New(db, o)
+		check.True(t, err != nil && strings.Contains(err.Error(), want), "New on a pool with %q, %q: %v", setting, first, err)
+		if err == nil {
+			s.Close()
+		}
+	}
+	const first = "DO 0"
+	refused(url, "autocommit=0", first, "set autocommit = 1")
+	refused(url, "completion_type=1", first, "completion_type CHAIN")
+	refused(url, "completion_type=2", first, "completion_type RELEASE")
+	refused(url, "tx_isolation=%27READ-UNCOMMITTED%27", first, "the isolation READ-UNCOMMITTED")
+	refused(url, "", "BEGIN", "begin transactions with BeginTx only")
+	_, err := Open(url+"?tx_isolation=%27READ-UNCOMMITTED%27", o)
+	check.True(t, err != nil && strings.Contains(err.Error(), "the isolation READ-UNCOMMITTED"), "Open: %v", err)
+
+	server := testsvc.MariaDB(t, "autocommit = 0")
+	migrated(t, server.URL, o)
+	refused(server.URL, "", first, "set autocommit = 1")
+}
+
+// plainPool is one as somebody else makes it: what connect always sets, it has only by its setting.
+func plainPool(t *testing.T, url, setting string) *sql.DB {
+	t.Helper()
+	config, _, err := parse(url + "?" + setting)
+	check.NoError(t, err, "the address")
+	connector, err := mysql.NewConnector(config)
+	check.NoError(t, err, "the pool")
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// What a pool of the store's own does is committed, whatever the server and the URL say of those who come.
+func TestOwnPoolCommits(t *testing.T) {
+	server := testsvc.MariaDB(t, "autocommit = 0", "completion_type = 1")
+	url := server.URL + "?autocommit=0&completion_type=1"
+	for range 2 {
+		migrated(t, url, nil)
+		s, err := Open(url, &Options{Logger: quiet})
+		check.NoError(t, err, "opening")
+		id, c := newID(), claim()
+		pair(t, s, id, &c)
+		s.Close()
+		acquire(t, openAt(t, server.URL, &Options{Prefix: defaultPrefix}), id, claim(), driver.Done)
+	}
 }
 
 // A replica has what its primary has, a little later: too late for a question like ours.

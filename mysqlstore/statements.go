@@ -16,7 +16,7 @@ var files embed.FS
 // statements are prepared: an execution is then one round trip whatever the settings of the pool are, and a read takes half
 // the time of one whose text the server has to parse.
 type statements struct {
-	insert, update, complete, extend, release, tell *sql.Stmt
+	insert, update, complete, confirm, extend, release, tell *sql.Stmt
 
 	read   *sql.Stmt
 	lock   *sql.Stmt // read, and hold the row until the transaction ends
@@ -31,7 +31,8 @@ type statements struct {
 func (s *Store) prepare(ctx context.Context) error {
 	q := &s.stmt
 	for name, to := range map[string]**sql.Stmt{
-		"insert": &q.insert, "update": &q.update, "complete": &q.complete, "extend": &q.extend, "release": &q.release, "tell": &q.tell,
+		"insert": &q.insert, "update": &q.update, "complete": &q.complete, "confirm": &q.confirm, "extend": &q.extend,
+		"release": &q.release, "tell": &q.tell,
 		"read": &q.read, "lock": &q.lock, "seize": &q.seize, "share": &q.share, "probe": &q.probe, "take": &q.take, "finish": &q.finish,
 	} {
 		if name == "tell" && s.audit == driver.AuditOff {
@@ -51,7 +52,8 @@ func (s *Store) texts() map[string]string {
 	parts := strings.NewReplacer("/*fields*/", source("fields"), "/*columns*/", source("columns"), defaultPrefix, s.prefix)
 	texts := make(map[string]string)
 	for _, name := range []string{
-		"insert", "update", "complete", "extend", "release", "tell", "read", "expired", "sweep", "list", "held", "history", "applied",
+		"insert", "update", "complete", "confirm", "extend", "release", "tell", "read", "expired", "idle", "sweep", "list", "held", "history",
+		"applied",
 	} {
 		texts[name] = parts.Replace(source(name))
 	}
@@ -106,6 +108,12 @@ func (q session) change(ctx context.Context, st *sql.Stmt, args ...any) (int64, 
 func (q session) write(ctx context.Context, st *sql.Stmt, r *row) error {
 	_, err := q.change(ctx, st, append(r.fields(), r.ID[:])...)
 	return err
+}
+
+// confirm changes nothing but the log of a done row, and reports whether it is still there.
+func (q session) confirm(ctx context.Context, r *row) (bool, error) {
+	changed, err := q.change(ctx, q.stmt.confirm, r.ID[:], r.owner[:], r.Fence)
+	return changed > 0, err
 }
 
 // row returns nil if there is none.

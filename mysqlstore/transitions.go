@@ -31,7 +31,11 @@ func (v verbs) acquire(ctx context.Context, id driver.ID, c *driver.Claim) (driv
 	if err != nil {
 		return driver.Grant{}, err
 	}
-	return v.grant(ctx, id, c, r)
+	g, err := v.grant(ctx, id, c, r)
+	if err == nil && g.Verdict == driver.Done { // since the caller has looked
+		_, err = v.confirm(ctx, r)
+	}
+	return g, err
 }
 
 // grant judges a row that is held, nil if there is none, and writes if the claim wins.
@@ -92,8 +96,9 @@ func (v verbs) complete(ctx context.Context, id driver.ID, o driver.Owner, out *
 	case r.Phase == driver.PhaseRunning:
 		r.complete(out)
 		return v.put(ctx, r, driver.StepCompleted, out.Note)
-	case r.same(out):
-		return nil
+	case r.same(out): // it may be the first one that is not on the disk yet, see look
+		_, err = v.confirm(ctx, r)
+		return err
 	default:
 		return driver.ErrLost
 	}

@@ -18,8 +18,11 @@ import (
 //	inside := guard.With(store.Tx(tx))
 //
 // A key that another transaction has acquired, and neither committed nor rolled back, is Running at once; MySQL waits for the
-// end of that transaction, and so does an Acquire of the store outside of any. An attempt that is committed without its Complete
-// is in doubt later, so that nothing happens twice.
+// end of that transaction, and so does an Acquire of the store outside of any. Where innodb_rollback_on_timeout is on, it is an
+// error instead, and the transaction is rolled back. An attempt that is committed without its Complete is in doubt later, so that
+// nothing happens twice.
+//
+// The transaction must not be READ UNCOMMITTED: it would be answered with what is never committed.
 //
 // Whatever goes wrong with a key rolls the transaction back: any error of the database, and a Complete that is lost. Its Commit
 // then returns [sql.ErrTxDone], so that no effect is committed without its key, and the attempt ends with an error that says to
@@ -48,7 +51,12 @@ var errNotItsOwn = fmt.Errorf("%w: mysqlstore: it was rolled back, because the k
 func (t *inside) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g driver.Grant, err error) {
 	err = t.do(ctx, driver.ErrUnavailable, newRow(id, &c, 1), func() error {
 		g, err = t.verbs.acquireAtOnce(ctx, id, &c)
-		if err == nil && g.Verdict == driver.Acquired {
+		switch {
+		case isHeld(err) && t.store.timeoutIsAll:
+			return fmt.Errorf("innodb_rollback_on_timeout is on, so the server undid all of it when another transaction had the key: %w", err)
+		case isHeld(err):
+			g, err = taken(id, &c), nil
+		case err == nil && g.Verdict == driver.Acquired:
 			t.mine[id] = c.Owner
 		}
 		return err
@@ -133,7 +141,8 @@ func (t *inside) end(why error) {
 	rollBack(t.tx)
 }
 
-// acquireAtOnce is acquire for transactions that may last: it never waits for another one that holds the key.
+// acquireAtOnce is acquire for transactions that may last: it never waits for another one that holds the key, which an error
+// tells for which isHeld is true.
 //
 // It looks before it asks for more, because a failed insert keeps a shared lock, and callers who all have one are in the way of
 // each other. If the transaction reads what was there when it began, this may be old, and then the insert finds out.
@@ -150,14 +159,10 @@ func (v verbs) acquireAtOnce(ctx context.Context, id driver.ID, c *driver.Claim)
 			return v.grant(ctx, id, c, r)
 		}
 	}
-	switch {
-	case isHeld(err):
-		return taken(id, c), nil
-	case err != nil:
+	if err != nil {
 		return driver.Grant{}, err
-	default:
-		return driver.Grant{Verdict: r.verdict(c), Record: r.record(id)}, nil
 	}
+	return driver.Grant{Verdict: r.verdict(c), Record: r.record(id)}, nil
 }
 
 // claimAtOnce inserts a row and returns nil or, if there is one already, that one, which then stays as it is until the

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,6 +138,30 @@ func TestErrorOfAKeyRollsBack(t *testing.T) {
 	err = s.Tx(tx).Complete(bg, id, c.Owner, sampled)
 	check.Equal(t, number(err), lockTimeout, "the error of Complete")
 	check.ErrorIs(t, err, driver.ErrTransaction, "Complete of a row that is held")
+	check.ErrorIs(t, tx.Commit(), sql.ErrTxDone, "Commit")
+	check.Equal(t, s.effects(t, "a"), 0, "effects")
+}
+
+// With innodb_rollback_on_timeout a key that somebody has costs the whole transaction, not one statement. What was done before
+// is gone, and what comes after it would be committed by itself.
+func TestTimeoutThatRollsBack(t *testing.T) {
+	s := newShop(t, testsvc.MariaDB(t, "innodb_rollback_on_timeout = ON").URL, nil)
+	holder, err := s.db.BeginTx(bg, nil)
+	check.NoError(t, err, "another transaction")
+	defer func() { _ = holder.Rollback() }()
+	held := newID()
+	acquire(t, s.Tx(holder), held, claim(), driver.Acquired)
+
+	tx, err := s.db.BeginTx(bg, nil)
+	check.NoError(t, err, "a transaction")
+	inside, id, c := s.Tx(tx), newID(), claim()
+	acquire(t, inside, id, c, driver.Acquired)
+	check.NoError(t, s.effect(bg, tx, "a"), "effect")
+	check.NoError(t, inside.Complete(bg, id, c.Owner, sampled), "Complete")
+	_, err = inside.Acquire(bg, held, claim())
+	check.ErrorIs(t, err, driver.ErrUnavailable, "Acquire of a key that is held")
+	check.True(t, strings.Contains(err.Error(), "innodb_rollback_on_timeout is on"), "the error: %v", err)
+	check.ErrorIs(t, s.effect(bg, tx, "a"), sql.ErrTxDone, "an effect afterwards")
 	check.ErrorIs(t, tx.Commit(), sql.ErrTxDone, "Commit")
 	check.Equal(t, s.effects(t, "a"), 0, "effects")
 }

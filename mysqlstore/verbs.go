@@ -3,7 +3,9 @@ package mysqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/onceward/onceward/driver"
 )
@@ -26,7 +28,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g dr
 	case !isDuplicate(err):
 		return g, failure(err)
 	}
-	r, err := s.session().row(ctx, s.stmt.read, id)
+	r, err := s.look(ctx, id)
 	if err != nil {
 		return g, failure(err)
 	}
@@ -107,11 +109,42 @@ func (s *Store) Get(ctx context.Context, id driver.ID) (driver.Record, error) {
 	if err := ended(ctx); err != nil {
 		return driver.Record{ID: id}, err
 	}
-	r, err := s.session().row(ctx, s.stmt.read, id)
+	r, err := s.look(ctx, id)
 	if err != nil {
 		return driver.Record{ID: id}, failure(err)
 	}
 	return r.record(id), nil
+}
+
+// settled is how long after its end a record is surely on the disk of the server. A sync that takes as long is one of a disk
+// that is about to fail. The longer it is, the more replays have to write.
+const settled = 10 * time.Second
+
+// look reads a key to tell of it. InnoDB shows what is committed before it is on its disk, so that a crash could take back an
+// outcome that somebody was told. A later commit has the log of all earlier ones written with its own, so a done record that is
+// young is answered after one.
+func (s *Store) look(ctx context.Context, id driver.ID) (*row, error) {
+	for {
+		r, err := s.session().row(ctx, s.stmt.read, id)
+		if err != nil || r.absent() || r.Phase != driver.PhaseDone || r.Age >= settled {
+			return r, err
+		}
+		changed, err := s.session().confirm(ctx, r)
+		if err != nil {
+			return nil, unconfirmed(err)
+		}
+		if changed {
+			return r, nil
+		}
+	}
+}
+
+// unconfirmed is the error of a confirmation: whether it happened does not matter.
+func unconfirmed(err error) error {
+	if known := failure(err); errors.Is(known, driver.ErrUnavailable) {
+		return known
+	}
+	return fmt.Errorf("%w: mysqlstore: it is not known whether the record is on the server's disk yet: %w", driver.ErrUnavailable, err)
 }
 
 // transition makes a plain statement, which changes a row that is running, and the caller's. When there is no such row, or

@@ -1,1 +1,2 @@
-DELETE FROM onceward_records WHERE expires_at <= UTC_TIMESTAMP(6) AND version = 1 AND id IN
+DELETE r
+FROM (/*ids*/) AS k STRAIGHT_JOIN onceward_records AS r FORCE INDEX (PRIMARY) ON r.id = k.id

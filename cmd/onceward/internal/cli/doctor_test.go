@@ -47,6 +47,9 @@ func TestDoctor(t *testing.T) {
 	code, _, errs = operate(t, "doctor", "--store", "memory:")
 	check.Equal(t, code, 2, "exit code for memory:")
 	holds(t, errs, "memory:", "die with the process")
+	code, _, errs = operate(t, "doctor", "--store", testsvc.SharedMariaDB(t).URL+"?tx_isolation=%27READ-UNCOMMITTED%27")
+	check.Equal(t, code, 1, "exit code where a read takes what is not committed")
+	holds(t, errs, "the isolation READ-UNCOMMITTED", "set READ-COMMITTED")
 
 	code, out, _ := operate(t, "doctor", "--json", "--store", careful)
 	check.Equal(t, code, 0, "exit code")
