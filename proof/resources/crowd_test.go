@@ -168,10 +168,11 @@ func (c *crowd) counters() counters {
 // settle asks for every key until there is an end, and compares what was told with what was done.
 func (c *crowd) settle(t *testing.T, s *service) counters {
 	t.Helper()
-	within, stop := context.WithTimeout(t.Context(), time.Minute)
+	keys := c.keys()
+	within, stop := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(keys))*10*time.Millisecond)
 	defer stop()
-	each(8, c.keys(), func(key string) { c.insist(within, key, 10*time.Second) })
-	check.NoError(t, within.Err(), "asking for every key again, after %+v, wrong: %q, last: %s", c.counters(), c.wrong, c.last)
+	each(8, keys, func(key string) { c.insist(within, key, 10*time.Second) })
+	check.NoError(t, within.Err(), "asking for %d keys again, after %+v, wrong: %q, the last problem: %s", len(keys), c.counters(), c.wrong, c.last)
 	got := c.counters()
 	got.Twice = s.twice()
 	return got
