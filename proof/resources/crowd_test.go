@@ -172,7 +172,8 @@ func (c *crowd) settle(t *testing.T, s *service) counters {
 	within, stop := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(keys))*10*time.Millisecond)
 	defer stop()
 	each(8, keys, func(key string) { c.insist(within, key, 10*time.Second) })
-	check.NoError(t, within.Err(), "asking for %d keys again, after %+v, wrong: %q, the last problem: %s", len(keys), c.counters(), c.wrong, c.last)
+	check.NoError(t, within.Err(), "asking for %d keys again, after %+v, wrong: %q, the last problem: %s",
+		len(keys), c.counters(), c.wrong, c.last)
 	got := c.counters()
 	got.Twice = s.twice()
 	return got
