@@ -70,7 +70,7 @@ func (s *Store) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g dr
 			return g, err
 		}
 	}
-	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: s.lockOf(id)})}
+	a := &asking{id: id, args: s.acquiring(id, &c)}
 	alone, err := s.crowd.begins.Do(ctx, id, a, func() (err error) {
 		g, err = s.acquireArgs(ctx, id, &c, a.args)
 		return err

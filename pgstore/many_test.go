@@ -29,7 +29,7 @@ func TestWhatABatchHadFoundIsForgotten(t *testing.T) {
 	id, c := newID(), claim()
 	_, err := s.Acquire(bg, id, claim())
 	check.NoError(t, err, "Acquire of somebody else")
-	a := &asking{id: id, args: append(claimArgs(id, &c), &argument{number: s.lockOf(id)}), found: true}
+	a := &asking{id: id, args: s.acquiring(id, &c), found: true}
 	check.NoError(t, s.together(bg, "acquire_many", []*asking{a}), "a batch")
 	check.True(t, !a.found, "a key of somebody else was acquired")
 }
@@ -45,7 +45,7 @@ func (s *company) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (g 
 		inCompany(&s.crowd.reads, a, call, func() { _, _ = s.replay(bg, newID(), &other) })
 		return g, err
 	}
-	a.args = append(claimArgs(a.id, &first), &argument{number: s.lockOf(a.id)})
+	a.args = s.acquiring(a.id, &first)
 	inCompany(&s.crowd.begins, a, call, func() { _, _ = s.Store.Acquire(bg, newID(), other) })
 	return g, err
 }

@@ -42,7 +42,12 @@ func locksOf(schema string) uint64 {
 
 // Acquire implements [driver.Store].
 func (v *verbs) Acquire(ctx context.Context, id driver.ID, c driver.Claim) (driver.Grant, error) {
-	return v.acquireArgs(ctx, id, &c, append(claimArgs(id, &c), v.lockOf(id)))
+	return v.acquireArgs(ctx, id, &c, v.acquiring(id, &c))
+}
+
+// acquiring are the arguments of acquire, and of acquire_many.
+func (v *verbs) acquiring(id driver.ID, c *driver.Claim) []any {
+	return append(claimArgs(id, c), &argument{number: v.lockOf(id)})
 }
 
 func (v *verbs) acquireArgs(ctx context.Context, id driver.ID, c *driver.Claim, args []any) (driver.Grant, error) {
