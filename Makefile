@@ -27,7 +27,7 @@ lint: ## Check formatting, go vet and all linters
 fuzz: ## Run each fuzz target for FUZZTIME, a number of runs (50000x) or a duration (1m)
 	FUZZTIME=$(FUZZTIME) .ci/each $(CURDIR)/.ci/fuzz
 
-torture: ## Kill, freeze, cut off and check for some hours, and write proof/report.md
+torture: ## Kill, freeze, cut off and check for about two hours, and write proof/report.md
 	.ci/torture full
 
 torture-ci: ## The same for a few minutes
